@@ -1,0 +1,70 @@
+"""From a live model to exported graphs, leaving the model as it was. Knows torch.export and nothing of channels."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from pruning_lab.errors import LabError
+
+
+class TraceError(LabError):
+    """The model's graph can't be read; the message says what in the model stopped it."""
+
+
+Inputs = Tensor | tuple[Tensor, ...]
+
+
+def as_inputs(example_input: Inputs) -> tuple[Tensor, ...]:
+    """The model's positional arguments."""
+    inputs = example_input if isinstance(example_input, tuple) else (example_input,)
+    if not inputs or not all(isinstance(item, Tensor) for item in inputs):
+        raise TraceError("example_input must be a tensor or a tuple of tensors; pass e.g. torch.zeros(1, 3, 64, 64)")
+    return inputs
+
+
+def export(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False) -> ExportedProgram:
+    """Export a model's ATen graph in evaluation or in training mode; its modes and gradients are left as they were.
+
+    Raises:
+        TraceError: torch.export refuses; the first line of its reason is passed on.
+    """
+    with modes_kept(model), warnings.catch_warnings(), _quiet_logs():
+        warnings.simplefilter("ignore")
+        model.train(training)
+        try:
+            return torch.export.export(model, inputs, strict=False)
+        except Exception as error:
+            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+            raise TraceError(
+                f"{type(model).__name__} can't be traced: {type(error).__name__}: {reason} "
+                "(forward must run on tensors alone, with no branch on their values)"
+            ) from error
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Put every module's training flag back at the end."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

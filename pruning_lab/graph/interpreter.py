@@ -1,0 +1,171 @@
+"""Runs an exported graph on labels: one rule per operator, looked up in a table.
+
+Knows torch.export's graphs; what each operator does to labels is in `rules`, what comes of it in `channel_graph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from pruning_lab.graph.labels import FIXED, LabelSpace
+from pruning_lab.graph.values import Value
+
+
+@dataclass(frozen=True)
+class Read:
+    """A layer reads channels: `channels` int64 [in_channels] are the labels of its input, in the layer's own order.
+
+    `parameters` are sliced along `dim` when they leave. A read without parameters is a product of two activations.
+    """
+
+    layer: str
+    parameters: tuple[str, ...]
+    dim: int
+    channels: Tensor
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Multiply-accumulates of one operator: `coefficient` x the number of labels left in each of `factors`."""
+
+    layer: str
+    coefficient: int
+    factors: tuple[Tensor, ...]
+
+
+Rule = Callable[..., Any]
+
+
+class Interpreter:
+    """Collects what a network's operators say of its channels, over one or several exported graphs."""
+
+    def __init__(self, rules: dict[Any, Rule]) -> None:
+        self.rules = rules
+        self.space = LabelSpace()
+        self.tensors: dict[str, Value] = {}
+        self.layers: dict[str, Tensor] = {}
+        self.reads: list[Read] = []
+        self.costs: list[Cost] = []
+        self.counted_groups: dict[str, Tensor] = {}
+        self.contracted: list[Tensor] = []
+        self.suspects: list[tuple[str, Tensor]] = []
+        self.used: set[str] = set()
+        self.count_costs = True
+        self.node_name = ""
+
+    def run(self, program: ExportedProgram) -> None:
+        """Interpret every node; labels of parameters are shared with the programs that were run before."""
+        values: dict[fx.Node, Any] = {}
+        names = _parameter_names(program)
+        outputs = set(program.graph_signature.user_outputs)
+        for node in program.graph.nodes:
+            self.node_name = describe(node)
+            if node.op == "placeholder":
+                values[node] = self._placeholder(node, names)
+            elif node.op == "call_function":
+                values[node] = self._call(node, values)
+            elif node.op == "output":
+                for source in node.all_input_nodes:
+                    if source.name in outputs:
+                        for value in values_in(values[source]):
+                            self.space.freeze(value.labels(), "feeds the model's output")
+
+    def _placeholder(self, node: fx.Node, names: dict[str, str]) -> Any:
+        tensor = node.meta.get("val")
+        if not isinstance(tensor, Tensor):
+            return tensor
+        name = names.get(node.name)
+        if name is None:
+            return Value(tuple(tensor.shape))
+        if node.users:
+            self.used.add(name)
+        if name not in self.tensors:
+            axes = {d: self.space.fresh(size) for d, size in enumerate(tensor.shape)}
+            self.tensors[name] = Value(tuple(tensor.shape), axes, (name,))
+        return self.tensors[name]
+
+    def _call(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+        args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), values.__getitem__)
+        rule = self.rules.get(node.target)
+        if rule is None:
+            pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())
+            rule = self.rules["pointwise" if pointwise else "unknown"]
+        return rule(self, node, *args, **kwargs)
+
+    def axis(self, value: Value, dim: int) -> Tensor:
+        """Labels along a dimension, int64 [shape[dim]]; FIXED where it has none."""
+        dim %= value.ndim
+        found = value.axes.get(dim)
+        return torch.full((value.shape[dim],), FIXED) if found is None else found
+
+    def tie(self, one: Tensor, other: Tensor) -> None:
+        self.space.tie(one, other, f"{self.node_name} joins it with values of a fixed size")
+
+    def tie_rows(self, rows: Tensor) -> Tensor:
+        return self.space.tie_rows(rows, f"{self.node_name} joins it with values of a fixed size")
+
+    def freeze(self, labels: Tensor, why: str) -> None:
+        self.space.freeze(labels, f"{self.node_name} {why}")
+
+    def suspect(self, labels: Tensor) -> None:
+        """Remember that the model's own code may hold the size of these channels, so a cut has to be proved."""
+        if bool((labels != FIXED).any()):
+            self.suspects.append((self.node_name, labels))
+
+    def layer(self, weight: Value, filters: Tensor) -> str:
+        """Register the filters of a layer under its module path; a layer that runs twice is registered once."""
+        name = layer_name(weight.parameters[0]) if weight.parameters else ""
+        if weight.parameters and name not in self.layers:
+            self.layers[name] = filters
+        return name
+
+    def read(self, layer: str, weight: Value, dim: int, channels: Tensor) -> None:
+        self.reads.append(Read(layer, weight.parameters, dim, channels))
+
+    def cost(self, layer: str, coefficient: int, *factors: Tensor) -> None:
+        if self.count_costs:
+            self.costs.append(Cost(layer, coefficient, factors))
+
+
+def values_in(tree: Any) -> Iterator[Value]:
+    """All Values in nested arguments or results."""
+    for leaf in pytree.tree_leaves(tree, is_leaf=lambda item: isinstance(item, Value)):
+        if isinstance(leaf, Value):
+            yield leaf
+
+
+def result_shapes(node: fx.Node) -> Any:
+    """The sizes of a node's result: a tuple of ints, or a list of them where it returns several tensors."""
+    val = node.meta["val"]
+    return tuple(val.shape) if isinstance(val, Tensor) else [tuple(item.shape) for item in val]
+
+
+def describe(node: fx.Node) -> str:
+    """`add in layer1.0` for an operator, by the module whose forward called it."""
+    target = str(getattr(node.target, "_opname", node.target))
+    stack = node.meta.get("nn_module_stack")
+    path = list(stack.values())[-1][0] if stack else ""
+    return f"{target} in {path}" if path else target
+
+
+def layer_name(parameter: str) -> str:
+    """`down1.conv1.weight` -> `down1.conv1`; a parameter that is not called weight keeps its own name."""
+    owner, _, leaf = parameter.rpartition(".")
+    if ".parametrizations." in f".{owner}":
+        owner, _, leaf = f".{owner}".partition(".parametrizations.")
+        owner = owner.removeprefix(".")
+    if leaf in {"weight", "weight_g", "weight_v", "weight_orig"}:
+        return owner
+    return f"{owner}.{leaf}".removeprefix(".")
+
+
+def _parameter_names(program: ExportedProgram) -> dict[str, str]:
+    signature = program.graph_signature
+    return {**signature.inputs_to_parameters, **signature.inputs_to_buffers}

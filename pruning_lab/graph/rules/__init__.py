@@ -1,0 +1,19 @@
+"""The rule table: what each ATen operator does to labels.
+
+A rule is `(interpreter, node, *args, **kwargs) -> Value` (or what the operator returns), with tensors replaced by Values.
+An operator that is not in the table freezes what it reads and gives out nothing: less is pruned, nothing breaks.
+"""
+
+from pruning_lab.graph.interpreter import Rule
+from pruning_lab.graph.rules import elementwise, layers, norms, products, shapes, spatial
+
+RULES: dict[object, Rule] = {
+    **elementwise.RULES,
+    **layers.RULES,
+    **norms.RULES,
+    **products.RULES,
+    **shapes.RULES,
+    **spatial.RULES,
+}
+
+__all__ = ["RULES"]

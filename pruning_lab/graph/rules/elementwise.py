@@ -1,0 +1,120 @@
+"""Operators that combine elements at the same place: the labels that meet are tied. And the fallback for the rest."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import fx
+
+from pruning_lab.graph.interpreter import Interpreter, Rule, result_shapes, values_in
+from pruning_lab.graph.values import Value
+
+aten = torch.ops.aten
+
+
+def pointwise(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any) -> Value:
+    """Unite the labels that meet at each place. A dimension of size 1 is broadcast: it meets nothing."""
+    shape = result_shapes(node)
+    operands = list(values_in((args, kwargs)))
+    axes = {}
+    for dim in range(len(shape)):
+        meeting = [
+            (value, place)
+            for value in operands
+            if (place := dim - len(shape) + value.ndim) >= 0 and value.shape[place] == shape[dim]
+        ]
+        if not any(place in value.axes for value, place in meeting):
+            continue
+        rows = [interpreter.axis(value, place) for value, place in meeting]
+        if shape[dim] == 1:
+            rows = [value.axes[place] for value, place in meeting if place in value.axes]
+        for row in rows[1:]:
+            interpreter.tie(rows[0], row)
+        axes[dim] = next(value.axes[place] for value, place in meeting if place in value.axes)
+    made_of = [value.parameters for value in operands]
+    parameters = sum(made_of, ()) if made_of and all(made_of) else ()
+    return Value(shape, axes, parameters)
+
+
+def first_argument(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, **kwargs: Any) -> Value:
+    """Same elements, same places."""
+    return value
+
+
+def unknown(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any) -> Any:
+    """An operator without a rule: whatever it reads stays."""
+    for value in values_in((args, kwargs)):
+        interpreter.freeze(value.labels(), "has no rule in the channel graph")
+    val = node.meta.get("val")
+    if isinstance(val, torch.Tensor):
+        return Value(tuple(val.shape))
+    if isinstance(val, (tuple, list)):
+        return [Value(tuple(item.shape)) if isinstance(item, torch.Tensor) else item for item in val]
+    return val
+
+
+def constant(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any) -> Value:
+    """A tensor that depends on no channel."""
+    return Value(result_shapes(node))
+
+
+def get_item(interpreter: Interpreter, node: fx.Node, values: Any, index: Any) -> Any:
+    return values[index]
+
+
+def nothing(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any) -> None:
+    return None
+
+
+_SAME = (
+    aten.dropout.default,
+    aten.dropout_.default,
+    aten.feature_dropout.default,
+    aten.alpha_dropout.default,
+    aten.contiguous.default,
+    aten.clone.default,
+    aten.detach.default,
+    aten.detach_.default,
+    aten.alias.default,
+    aten.lift_fresh_copy.default,
+    aten.to.dtype,
+    aten.to.device,
+    aten.to.dtype_layout,
+    aten.to.other,
+    aten._to_copy.default,
+    aten.type_as.default,
+)
+_CONSTANT = (
+    aten.zeros.default,
+    aten.ones.default,
+    aten.full.default,
+    aten.empty.memory_format,
+    aten.arange.default,
+    aten.arange.start,
+    aten.arange.start_step,
+    aten.linspace.default,
+    aten.scalar_tensor.default,
+)
+_POINTWISE = (
+    aten.prelu.default,
+    aten.copy_.default,
+    aten.rrelu.default,
+    aten.hardswish.default,
+    aten.hardswish_.default,
+    aten.hardsigmoid.default,
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.full_like.default,
+)
+
+RULES: dict[object, Rule] = {
+    "pointwise": pointwise,
+    "unknown": unknown,
+    operator.getitem: get_item,
+    aten._assert_tensor_metadata.default: nothing,
+    **dict.fromkeys(_SAME, first_argument),
+    **dict.fromkeys(_CONSTANT, constant),
+    **dict.fromkeys(_POINTWISE, pointwise),
+}

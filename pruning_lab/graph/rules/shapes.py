@@ -1,0 +1,197 @@
+"""Operators that move elements without changing them: they are executed on the labels as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from pruning_lab.graph.interpreter import Interpreter, Rule, result_shapes
+from pruning_lab.graph.labels import FIXED
+from pruning_lab.graph.values import Value, gather_axis
+
+aten = torch.ops.aten
+
+
+def execute(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, **kwargs: Any) -> Any:
+    """Run the operator itself on each dimension's labels, and see along which dimension the result varies."""
+    shapes = result_shapes(node)
+    single = isinstance(shapes, tuple)
+    axes: list[dict[int, Tensor]] = [{} for _ in ([shapes] if single else shapes)]
+    keep = 1 if node.target in _KEEP_CHANNELS else None
+    operator = _COPYING.get(node.target, node.target)
+    for dim in value.axes:
+        results = operator(value.spread(dim), *args, **kwargs)
+        for place, result in enumerate([results] if single else results):
+            found = gather_axis(result, interpreter.tie_rows, keep)
+            if found is None:
+                found = _single_channel(value.axes[dim], value.shape, dim, tuple(result.shape))
+            if found is not None:
+                axes[place][found[0]] = found[1]
+    values = [
+        Value(shape, found, value.parameters) for shape, found in zip([shapes] if single else shapes, axes, strict=True)
+    ]
+    if node.target in _SIZE_HELD and any(_resized(value, result) for result in values):
+        interpreter.suspect(value.labels())
+    return values[0] if single else values
+
+
+def _single_channel(
+    row: Tensor, before: tuple[int, ...], dim: int, after: tuple[int, ...]
+) -> tuple[int, Tensor] | None:
+    """One channel alone leaves no trace in the labels; it stays where it was if the dimensions did not move."""
+    if before[dim] == 1 and len(before) == len(after) and after[dim] == 1:
+        return dim, row
+    return None
+
+
+def _resized(before: Value, after: Value) -> bool:
+    """Whether a labelled dimension was split, merged or moved by an operator that is given sizes."""
+    return bool(before.axes) and before.shape != after.shape
+
+
+def concatenate(interpreter: Interpreter, node: fx.Node, tensors: list[Value], dim: int = 0) -> Value:
+    """Labels follow each other along `dim`, and meet along all other dimensions."""
+    shape = result_shapes(node)
+    dim %= len(shape)
+    parts = [tensor for tensor in tensors if tensor.ndim == len(shape)]
+    axes = {}
+    for other in range(len(shape)):
+        if not any(other in part.axes for part in parts):
+            continue
+        rows = [interpreter.axis(part, other) for part in parts]
+        if other == dim:
+            axes[other] = torch.cat(rows)
+            continue
+        for row in rows[1:]:
+            interpreter.tie(rows[0], row)
+        axes[other] = next(part.axes[other] for part in parts if other in part.axes)
+    made_of = [part.parameters for part in parts]
+    return Value(shape, axes, sum(made_of, ()) if all(made_of) else ())
+
+
+def stack(interpreter: Interpreter, node: fx.Node, tensors: list[Value], dim: int = 0) -> Value:
+    """Labels meet along all dimensions; the new one has none."""
+    shape = result_shapes(node)
+    dim %= len(shape)
+    axes = {}
+    for other in range(len(shape) - 1):
+        if any(other in part.axes for part in tensors):
+            rows = [interpreter.axis(part, other) for part in tensors]
+            for row in rows[1:]:
+                interpreter.tie(rows[0], row)
+            axes[other + (other >= dim)] = next(part.axes[other] for part in tensors if other in part.axes)
+    return Value(shape, axes)
+
+
+def pad(interpreter: Interpreter, node: fx.Node, value: Value, amounts: list[int], *args: Any) -> Value:
+    """Padding adds elements that never move; cropping by a negative amount takes labels away."""
+    axes = {}
+    for dim, row in value.axes.items():
+        place = 2 * (value.ndim - 1 - dim)
+        before, after = amounts[place : place + 2] if place < len(amounts) else (0, 0)
+        if min(before, after) < 0:
+            interpreter.freeze(row, "crops it at a fixed place")
+        axes[dim] = torch.nn.functional.pad(row, (before, after), value=FIXED)
+    return Value(result_shapes(node), axes)
+
+
+def split(interpreter: Interpreter, node: fx.Node, value: Value, sizes: Any, dim: int = 0) -> list[Value]:
+    """Equal parts lose the same positions, so that they stay equal; unequal parts keep what they have."""
+    shapes = result_shapes(node)
+    dim %= value.ndim
+    row = interpreter.axis(value, dim)
+    lengths = [shape[dim] for shape in shapes]
+    if dim in value.axes:
+        if len(set(lengths)) == 1:
+            interpreter.tie_rows(row.reshape(len(lengths), -1))
+        else:
+            interpreter.freeze(row, "splits it into unequal parts")
+        interpreter.suspect(row)
+    results = []
+    for shape, part in zip(shapes, row.split(lengths), strict=True):
+        axes = {**value.axes, **({dim: part} if dim in value.axes else {})}
+        results.append(Value(shape, axes))
+    return results
+
+
+def pick(interpreter: Interpreter, node: fx.Node, value: Value, dim: int = 0, *args: Any) -> Any:
+    """select and unbind: a single place along a labelled dimension must stay where it is."""
+    interpreter.freeze(interpreter.axis(value, dim), "picks single channels by position")
+    rest = Value(value.shape, {d: row for d, row in value.axes.items() if d != dim % value.ndim})
+    return execute(interpreter, node, rest, dim, *args)
+
+
+def cut_out(
+    interpreter: Interpreter,
+    node: fx.Node,
+    value: Value,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Value:
+    """x[start:end]: channels up to a fixed boundary stay, unless the slice takes all of them."""
+    dim %= value.ndim
+    shape = result_shapes(node)
+    axes = dict(value.axes)
+    if dim in axes:
+        row = axes[dim]
+        axes[dim] = row[slice(start, end, step)]
+        if shape[dim] != value.shape[dim]:
+            interpreter.freeze(row, "cuts it at a fixed place")
+    return Value(shape, axes)
+
+
+_KEEP_CHANNELS = {
+    aten.pixel_shuffle.default,
+    aten.pixel_unshuffle.default,
+    aten.channel_shuffle.default,
+}
+_COPYING: dict[object, Any] = {
+    aten.view.default: aten.reshape.default,
+    aten._unsafe_view.default: aten.reshape.default,
+}
+_SIZE_HELD = {
+    aten.view.default,
+    aten.reshape.default,
+    aten._unsafe_view.default,
+    aten.unflatten.int,
+    aten.expand.default,
+    aten.repeat.default,
+    aten.pixel_shuffle.default,
+    aten.channel_shuffle.default,
+}
+_EXECUTED = (
+    aten.permute.default,
+    aten.transpose.int,
+    aten.t.default,
+    aten.numpy_T.default,
+    aten.movedim.int,
+    aten.flatten.using_ints,
+    aten.squeeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.unsqueeze.default,
+    aten.roll.default,
+    aten.flip.default,
+    aten.repeat_interleave.self_int,
+    *_SIZE_HELD,
+    *_KEEP_CHANNELS,
+)
+
+RULES: dict[object, Rule] = {
+    **dict.fromkeys(_EXECUTED, execute),
+    aten.cat.default: concatenate,
+    aten.concat.default: concatenate,
+    aten.stack.default: stack,
+    aten.pad.default: pad,
+    aten.constant_pad_nd.default: pad,
+    aten.split.Tensor: split,
+    aten.split_with_sizes.default: split,
+    aten.chunk.default: split,
+    aten.select.int: pick,
+    aten.unbind.int: pick,
+    aten.slice.Tensor: cut_out,
+}

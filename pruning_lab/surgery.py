@@ -1,0 +1,202 @@
+"""Takes channels out of a live model, or out of sight. Knows modules, tensors and the channel graph's arrays.
+
+A cut's effect ends at the consumers' input channels: the consumers keep all their own filters, so nothing further
+down changes its width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lab.errors import LabError
+
+if TYPE_CHECKING:
+    from pruning_lab.graph import ChannelGraph
+
+Groups = Tensor | list[int]
+
+
+def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Remove groups from a model and from its graph, both in place.
+
+    What remains of every weight, bias, running statistic and optimizer state is carried over bit for bit.
+
+    Args:
+        groups: group ids, or a bool mask [n_groups].
+        optimizer: its parameter lists and its state are cut as well.
+
+    Raises:
+        LabError: a group is not prunable, or a layer would be left without a filter. Nothing is changed then.
+    """
+    removed = graph.as_mask(groups)
+    _check(graph, removed)
+    if not bool(removed.any()):
+        return
+    holders = _holders(model)
+    tensors = dict(_named_tensors(model))
+    for name, info in graph.tensors.items():
+        keep = {
+            dim: stays.nonzero().squeeze(1)
+            for dim, row in info.axes.items()
+            if not bool((stays := ~_gone(removed, row)).all())
+        }
+        if keep:
+            new = _replace(tensors[name], keep, holders)
+            if optimizer is not None and isinstance(new, nn.Parameter):
+                _replace_in_optimizer(optimizer, tensors[name], new, keep)
+    graph.become(graph.without(removed))
+    _update_modules(model, graph)
+
+
+def mask(model: nn.Module, graph: ChannelGraph, groups: Groups) -> None:
+    """Zero, in place, the weights by which anything reads these groups' channels; all shapes stay.
+
+    Where two activations are multiplied and summed over a channel (attention), no weight reads it; there the
+    channel's own filters are zeroed.
+    """
+    removed = graph.as_mask(groups)
+    tensors = dict(_named_tensors(model))
+    for consumer in graph.consumers:
+        for name in consumer.tensors:
+            row = graph.tensors[name].axes.get(consumer.dim)
+            if row is not None:
+                _zero(tensors[name], consumer.dim, _gone(removed, row))
+    silenced = removed & graph.contracted
+    if bool(silenced.any()):
+        for name, info in graph.tensors.items():
+            for dim, row in info.axes.items():
+                if info.trainable:
+                    _zero(tensors[name], dim, _gone(silenced, row))
+
+
+def _check(graph: ChannelGraph, removed: Tensor) -> None:
+    forbidden = (removed & ~graph.prunable).nonzero().flatten().tolist()
+    if forbidden:
+        layer, index = graph.group(forbidden[0]).filters[0]
+        why = graph.frozen_groups.get(forbidden[0], "it is not prunable")
+        raise LabError(f"group {forbidden[0]} (filter {index} of {layer}) can't be cut: {why}; leave it out")
+    emptied = graph.emptied(removed)
+    if emptied:
+        raise LabError(f"layer {emptied[0]} would lose all its filters; keep at least one of its groups")
+
+
+def _gone(removed: Tensor, row: Tensor) -> Tensor:
+    return torch.cat([removed, torch.zeros(1, dtype=torch.bool)])[row]
+
+
+def _zero(tensor: Tensor, dim: int, gone: Tensor) -> None:
+    if bool(gone.any()):
+        with torch.no_grad():
+            tensor.index_fill_(dim, gone.nonzero().squeeze(1).to(tensor.device), 0)
+
+
+def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def _slice(tensor: Tensor, keep: dict[int, Tensor]) -> Tensor:
+    """Index every named dimension, keeping the memory format."""
+    channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    result = tensor.detach()
+    for dim, index in keep.items():
+        result = result.index_select(dim, index.to(result.device))
+    if channels_last and not tensor.is_contiguous():
+        result = result.contiguous(memory_format=torch.channels_last)
+    return result
+
+
+Holders = dict[int, list[tuple[dict[str, Any], str]]]
+
+
+def _holders(model: nn.Module) -> Holders:
+    """Identity of a tensor -> every place where a module holds it; a shared parameter has several."""
+    places: Holders = {}
+    for module in model.modules():
+        for held in (module._parameters, module._buffers):
+            for key, tensor in held.items():
+                if tensor is not None:
+                    places.setdefault(id(tensor), []).append((held, key))
+    return places
+
+
+def _replace(old: Tensor, keep: dict[int, Tensor], holders: Holders) -> Tensor:
+    """Slice a parameter or buffer wherever a module holds it.
+
+    A new Parameter, and not new data in the old one: a graph that autograd still holds would remember the old shape.
+    """
+    new: Tensor = _slice(old, keep)
+    if isinstance(old, nn.Parameter):
+        new = nn.Parameter(new, requires_grad=old.requires_grad)
+        if old.grad is not None:
+            new.grad = _slice(old.grad, keep)
+    for held, key in holders[id(old)]:
+        held[key] = new
+    return new
+
+
+def _replace_in_optimizer(
+    optimizer: torch.optim.Optimizer, old: Tensor, new: nn.Parameter, keep: dict[int, Tensor]
+) -> None:
+    for group in optimizer.param_groups:
+        group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
+    if old not in optimizer.state:
+        return
+    state = optimizer.state.pop(old)
+    for key, item in state.items():
+        if isinstance(item, Tensor) and item.dim() > 0:
+            if item.shape != old.shape:
+                raise LabError(
+                    f"optimizer {type(optimizer).__name__} keeps '{key}' in a shape other than the parameter's, so it "
+                    "can't be cut along; set recovery.optimizer_state=reset"
+                )
+            state[key] = _slice(item, keep)
+    optimizer.state[new] = state
+
+
+def _update_modules(model: nn.Module, graph: ChannelGraph) -> None:
+    """Let every module's own account of its sizes agree with its tensors."""
+    for name, module in model.named_modules():
+        groups = graph.group_counts.get(name)
+        fit_attributes(module, None if groups is None else len(groups))
+
+
+def fit_attributes(module: nn.Module, groups: int | None = None) -> dict[str, Any]:
+    """Set a module's size attributes from its tensors' shapes.
+
+    Args:
+        groups: the new number of a convolution's groups, where it changed.
+
+    Returns:
+        the attributes as they are now; empty for modules that keep no account of sizes.
+    """
+    sizes = _sizes(module, groups)
+    for key, size in sizes.items():
+        if getattr(module, key) != size:
+            setattr(module, key, size)
+    return sizes
+
+
+def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
+    weight = getattr(module, "weight", None)
+    if isinstance(module, nn.modules.conv._ConvNd):
+        groups = groups or module.groups
+        one, other = weight.shape[0], weight.shape[1] * groups  # type: ignore[union-attr]
+        out, inputs = (other, one) if module.transposed else (one, other)
+        return {"out_channels": out, "in_channels": inputs, "groups": groups}
+    if isinstance(module, nn.Linear):
+        return {"out_features": module.weight.shape[0], "in_features": module.weight.shape[1]}
+    if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)):
+        known = weight if weight is not None else module.running_mean
+        return {} if known is None else {"num_features": len(known)}
+    if isinstance(module, nn.GroupNorm) and weight is not None:
+        return {"num_channels": len(weight)}
+    if isinstance(module, nn.LayerNorm) and weight is not None:
+        return {"normalized_shape": tuple(weight.shape)}
+    if isinstance(module, nn.PReLU):
+        return {"num_parameters": len(module.weight)}
+    return {}
