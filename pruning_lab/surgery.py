@@ -36,7 +36,7 @@ def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.
     _check(graph, removed)
     if not bool(removed.any()):
         return
-    holders = _holders(model)
+    places = holders(model)
     tensors = dict(_named_tensors(model))
     for name, info in graph.tensors.items():
         keep = {
@@ -45,7 +45,7 @@ def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.
             if not bool((stays := ~_gone(removed, row)).all())
         }
         if keep:
-            new = _replace(tensors[name], keep, holders)
+            new = _replace(tensors[name], keep, places)
             if optimizer is not None and isinstance(new, nn.Parameter):
                 _replace_in_optimizer(optimizer, tensors[name], new, keep)
     graph.become(graph.without(removed))
@@ -113,7 +113,7 @@ def _slice(tensor: Tensor, keep: dict[int, Tensor]) -> Tensor:
 Holders = dict[int, list[tuple[dict[str, Any], str]]]
 
 
-def _holders(model: nn.Module) -> Holders:
+def holders(model: nn.Module) -> Holders:
     """Identity of a tensor -> every place where a module holds it; a shared parameter has several."""
     places: Holders = {}
     for module in model.modules():
@@ -124,7 +124,7 @@ def _holders(model: nn.Module) -> Holders:
     return places
 
 
-def _replace(old: Tensor, keep: dict[int, Tensor], holders: Holders) -> Tensor:
+def _replace(old: Tensor, keep: dict[int, Tensor], places: Holders) -> Tensor:
     """Slice a parameter or buffer wherever a module holds it.
 
     A new Parameter, and not new data in the old one: a graph that autograd still holds would remember the old shape.
@@ -134,7 +134,7 @@ def _replace(old: Tensor, keep: dict[int, Tensor], holders: Holders) -> Tensor:
         new = nn.Parameter(new, requires_grad=old.requires_grad)
         if old.grad is not None:
             new.grad = _slice(old.grad, keep)
-    for held, key in holders[id(old)]:
+    for held, key in places[id(old)]:
         held[key] = new
     return new
 
