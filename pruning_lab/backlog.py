@@ -1,4 +1,4 @@
-"""Deliveries to something that may go away for a while: kept in order, tried again, never fatal. Knows no MLflow."""
+"""Deliveries to a store that may go away for a while: kept, tried again, never fatal. Knows no MLflow."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ WAIT_PER_SECOND_OF_TRYING = 10.0
 
 
 class Backlog:
-    """Calls that are made in order; what an outage stops is kept for later, what is refused is dropped and said.
+    """Calls made in order; what an outage stops is kept for later, what is refused is dropped and said.
 
     `is_outage` tells an error that passes (keep the call) from a refusal (drop it). `lost` is True while
     anything that should have been delivered was not. `clock` gives seconds and exists for tests.
@@ -34,7 +34,7 @@ class Backlog:
         return bool(self._pending or self._refused)
 
     def deliver(self, what: str, call: Callable[[], Any]) -> None:
-        """Make `call` now or, while the other side is away, later. Never raises. `what` names it to people."""
+        """Make `call` now or, while the store is away, later. Never raises. `what` names it to people."""
         self._pending.append((what, call))
         if self._clock() >= self._next_try:
             self.flush()
@@ -60,16 +60,15 @@ class Backlog:
         """Try once more, and say how much stays behind."""
         self.flush()
         if self._pending:
-            self._log.warning(
-                "tracking: the store is still away; %d entries never reached it", len(self._pending)
-            )
+            left = len(self._pending)
+            self._log.warning("tracking: the store is still away; %d entries never reached it", left)
 
     def _note_outage(self, error: Exception, seconds: float) -> None:
         self._next_try = self._clock() + WAIT_PER_SECOND_OF_TRYING * max(seconds, 1.0)
         if not self._away:
             self._away = True
             self._log.warning(
-                "tracking: the store can't be reached (%s); the run goes on, keeps its own history.csv, and tries again",
+                "tracking: the store is away (%s); the run goes on, keeps history.csv, and tries again",
                 first_line(error),
             )
 

@@ -61,7 +61,7 @@ class History:
         return [row.get(name, math.nan) for row in self.rows]
 
     def write(self, path: Path) -> None:
-        """Write history.csv atomically: a header of all names, one line per step, an empty cell where a row has none."""
+        """Write history.csv atomically: a header of all names, a line per step, an empty cell for none."""
         names = self.names
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -72,7 +72,7 @@ class History:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The history that `write` stored. Raises LabError naming the file, line and column that can't be read."""
+        """The history that `write` stored. Raises LabError naming the file, line and column at fault."""
         history = cls()
         try:
             with open(path, newline="", encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""How long a model really takes on this machine. Knows torch only; what it costs on paper is for `resources`."""
+"""How long a model really takes on this machine. Knows torch only; costs on paper are for `resources`."""
 
 import statistics
 import time
@@ -24,10 +24,11 @@ class Latency:
 def measure_latency(
     model: nn.Module, example: Tensor | tuple[Tensor, ...], warmup: int = 3, repeats: int = 15
 ) -> Latency:
-    """Time forward passes of `model` on `example` ([N, C, H, W], or a tuple of inputs), where both already are.
+    """Time forward passes of `model` on `example` ([N, C, H, W], or a tuple of inputs), on their device.
 
     Evaluation mode, no gradients; each module's training flag is as before afterwards. Accelerators are
-    waited for, so that the time is that of the work and not of its launch. Raises ValueError for `repeats` < 2.
+    waited for, so that the time is that of the work and not of its launch. Raises ValueError for
+    `repeats` < 2.
     """
     if repeats < 2:
         raise ValueError(f"repeats is {repeats}; a median with its range needs at least 2")

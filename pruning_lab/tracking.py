@@ -1,4 +1,4 @@
-"""Where a run is logged to be compared with others. The only module that knows MLflow; it knows no model and no data."""
+"""Where a run is logged, to be compared with others. The only module that knows MLflow; knows no models."""
 
 import csv
 import getpass
@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -48,7 +49,7 @@ ENVIRONMENT = {
 
 
 class Tracker(Protocol):
-    """What the lab tells about a run. Only `start` may raise; after it, no trouble of the store stops a run."""
+    """What the lab tells about a run. Only `start` may raise; no trouble of the store stops a run later."""
 
     @property
     def run_id(self) -> str:
@@ -161,20 +162,16 @@ class MlflowTracker:
         named = _with_safe_names(metrics)
         entities = [Metric(name, float(value), now, step) for name, value in named.items()]
         for chunk in _chunks(entities, MOST_METRICS_PER_CALL):
-            self._backlog.deliver(
-                what, lambda chunk=chunk: self._client.log_batch(self.run_id, metrics=chunk)
-            )
+            self._backlog.deliver(what, partial(self._client.log_batch, self.run_id, metrics=chunk))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        self._backlog.deliver(
-            f"file {path}", lambda: self._client.log_artifact(self.run_id, str(path), folder)
-        )
+        call = partial(self._client.log_artifact, self.run_id, str(path), folder)
+        self._backlog.deliver(f"file {path}", call)
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         text = _as_csv(rows)
-        self._backlog.deliver(
-            f"table {name}", lambda: self._client.log_text(self.run_id, text, f"tables/{name}.csv")
-        )
+        call = partial(self._client.log_text, self.run_id, text, f"tables/{name}.csv")
+        self._backlog.deliver(f"table {name}", call)
 
     def log_dataset(self, name: str, fingerprint: str, counts: Mapping[str, int]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -183,15 +180,16 @@ class MlflowTracker:
         source = json.dumps({"fingerprint": fingerprint})
         dataset = Dataset(name, fingerprint[:LONGEST_DIGEST], "code", source, profile=profile)
         entry = DatasetInput(dataset, [InputTag("mlflow.data.context", "pruning")])
-        self._backlog.deliver(f"dataset {name}", lambda: self._client.log_inputs(self.run_id, [entry]))
+        call = partial(self._client.log_inputs, self.run_id, [entry])
+        self._backlog.deliver(f"dataset {name}", call)
 
     def log_model_folder(self, path: Path) -> None:
-        self._backlog.deliver(
-            f"model {path}", lambda: self._client.log_artifacts(self.run_id, str(path), "model")
-        )
+        call = partial(self._client.log_artifacts, self.run_id, str(path), "model")
+        self._backlog.deliver(f"model {path}", call)
 
     def finish(self, status: Status) -> None:
-        self._backlog.deliver("the run's status", lambda: self._client.set_terminated(self.run_id, status))
+        call = partial(self._client.set_terminated, self.run_id, status)
+        self._backlog.deliver("the run's status", call)
         self._backlog.close()
 
 
@@ -219,8 +217,8 @@ def _open(uri: str, experiment: str) -> tuple["MlflowClient", str]:
             return client, _create_experiment(client, uri, experiment)
     if found.lifecycle_stage == "deleted":
         raise LabError(
-            f"tracking.experiment: {experiment!r} was deleted from {_without_password(uri)}; choose another name, "
-            f"or bring it back with `mlflow experiments restore -x {found.experiment_id}`"
+            f"tracking.experiment: {experiment!r} was deleted from {_without_password(uri)}; choose another "
+            f"name, or bring it back with `mlflow experiments restore -x {found.experiment_id}`"
         )
     return client, found.experiment_id
 

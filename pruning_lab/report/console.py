@@ -1,4 +1,4 @@
-"""What a run says on the console while it works. Knows rows of metrics and task names, and nothing of models."""
+"""What a run says on the console while it works. Knows rows of metrics and task names, not models."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -142,7 +142,7 @@ class QuietReporter:
 
 
 def step_text(row: Mapping[str, float]) -> str:
-    """One line for a history row; what the row lacks is left out, so that the columns stay aligned otherwise."""
+    """One line for a history row, in columns; what the row lacks is left out."""
     parts = [f"step {row['step']:3.0f}" if row["step"] else "base    "]
     for label, name in (("FLOPs", "resources/flops_fraction"), ("weights", "resources/weights_fraction")):
         if name in row:

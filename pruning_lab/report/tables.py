@@ -1,4 +1,4 @@
-"""The tables of a run: base beside pruned model, widths per layer, and the file that keeps them. Trains and measures nothing."""
+"""The tables of a run: base beside pruned model, and widths per layer. Measures nothing."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -112,7 +112,7 @@ def widths_table(widths: Sequence[Mapping[str, int]]) -> Table:
 
 
 def _cost(quantity: str, base: float, pruned: float, spell: Callable[[float], str]) -> dict[str, str]:
-    change = f"{100 * (pruned / base - 1):+.1f} %" if base else "–"
+    change = f"{100 * (pruned / base - 1):+.1f} %" if base else "-"
     return {"quantity": quantity, "base": spell(base), "pruned": spell(pruned), "change": change}
 
 
