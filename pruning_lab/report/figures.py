@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
 from pruning_lab.history import History
-from pruning_lab.report.palette import BLUE, DARK, GREEN, GREY, LIGHT, ORANGE, VERMILION, drawing
+from pruning_lab.report.palette import BLUE, GREEN, GREY, LIGHT, ORANGE, VERMILION, drawing
 
 AFTER, BEFORE = "val/iou", "val/iou_before_recovery"
 FLOPS, WEIGHTS = "resources/flops_fraction", "resources/weights_fraction"
-FRACTION_TICKS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.025, 0.01)
+FRACTION_TICKS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
 
 
 def score_over_steps(history: History, path: Path) -> Path:
@@ -29,7 +29,7 @@ def score_over_steps(history: History, path: Path) -> Path:
         cost.set_title("What is left of the base")
         cost.set_ylim(0, 105)
         cost.set_xlabel("pruning step")
-        cost.xaxis.set_major_locator(MaxNLocator(integer=True))
+        cost.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         cost.yaxis.set_major_formatter(PercentFormatter(decimals=0))
         for axes in (score, cost):
             _add_legend(axes)
@@ -42,7 +42,7 @@ def iou_against_flops(history: History, path: Path) -> Path:
     with drawing(path, 7.5, 4.4) as figure:
         axes = figure.subplots()
         _plot_scores(axes, fractions, history)
-        axes.set_title("Validation IoU against FLOPs")
+        axes.set_title("Validation IoU")
         axes.set_xlabel("FLOPs left, of the base's")
         axes.set_xscale("log")
         lowest = min(value for value in fractions if value > 0)
@@ -71,7 +71,7 @@ def layer_widths(widths: Sequence[Mapping[str, int]], path: Path) -> Path:
         axes.grid(visible=False)
         axes.set_title("Filters left per layer")
         axes.set_xlabel("pruning step")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_yticks(range(len(layers)), layers, fontsize=8)
         ends = axes.secondary_yaxis("right")
         ends.set_yticks(range(len(layers)), [f"{row[-1]:.0f} / {row[0]:.0f}" for row in counts], fontsize=8)
@@ -97,14 +97,22 @@ def _plot_scores(axes: Axes, positions: Sequence[float], history: History) -> No
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=None))
     fractions = history.column(FLOPS)
     if len(fractions) > 1 and fractions[-1] == fractions[-2]:  # nothing was cut in the last step
-        end = (positions[-1], after[-1])
-        style: dict[str, Any] = {"color": DARK, "fontsize": 8.5, "horizontalalignment": "right"}
-        axes.annotate("final recovery", end, xytext=(-8, 4), textcoords="offset points", **style)
+        axes.plot(
+            positions[-1:], after[-1:], "*", color=BLUE, markersize=12, label="final recovery", zorder=4
+        )
 
 
 def _add_legend(axes: Axes) -> None:
     """Above the axes, beside the title, where no curve can pass."""
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=3, borderpad=0, columnspacing=1.5)
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 0.99),
+        ncols=4,
+        borderpad=0,
+        columnspacing=1.4,
+        handletextpad=0.5,
+        fontsize=9,
+    )
 
 
 def _percent(history: History, name: str) -> list[float]:
