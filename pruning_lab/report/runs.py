@@ -1,0 +1,95 @@
+"""Reads run folders back: config, history and cards. Knows the files of a run, not how they came to be."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from pruning_lab.errors import LabError
+from pruning_lab.history import RESOURCES, History
+from pruning_lab.report import units
+from pruning_lab.report.tables import Cards, read_cards
+
+SPELLED = {"flops": "FLOPs", "weights": "weights"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as its folder holds it. `history` has a row for the base and at least one more."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    history: History
+    cards: Cards
+
+
+def read_run(folder: Path) -> Run:
+    """Read `config.yaml`, `history.csv` and `card.json`. Raises LabError naming a missing or broken file."""
+    folder = Path(folder)
+    history = History.read(folder / "history.csv")
+    if len(history) < 2:
+        raise LabError(
+            f"{folder / 'history.csv'}: no pruning step was done; give the folder of a finished run"
+        )
+    return Run(folder, _read_config(folder / "config.yaml"), history, read_cards(folder))
+
+
+def budget_text(run: Run) -> str:
+    """What the run was to reach, as its config's `stop` says: "25 % FLOPs"; else what it did reach."""
+    stop = run.config.get("stop", {})
+    wanted = dict(_limits(stop)) if isinstance(stop, Mapping) else {}
+    parts = [f"{_short(wanted[name])} {SPELLED[name]}" for name in RESOURCES if name in wanted]
+    if not parts:
+        reached = run.cards.pruned.macs / run.cards.base.macs
+        return f"{units.percent(reached)} FLOPs reached"
+    return ", ".join(parts)
+
+
+def run_row(run: Run) -> dict[str, str]:
+    """The run in one row of a comparison of budgets; scores in percent, costs as base -> pruned."""
+    base, pruned, last = run.cards.base, run.cards.pruned, run.history[-1]
+    cuts = [row["val/iou_before_recovery"] for row in run.history if "val/iou_before_recovery" in row]
+    return {
+        "budget": budget_text(run) + ("" if run.cards.budget_met else " (not met)"),
+        "base IoU": _score(run.history[0].get("val/iou")),
+        "after cut": _score(cuts[-1] if cuts else None),
+        "after recovery": _score(last.get("val/iou")),
+        "test IoU": _score(last.get("test/iou")),
+        "latency ms": f"{base.latency_ms:.1f} -> {pruned.latency_ms:.1f}",
+        "MACs": f"{units.count(base.macs)} -> {units.count(pruned.macs)}",
+        "weights": f"{units.count(base.weights)} -> {units.count(pruned.weights)}",
+    }
+
+
+def _read_config(path: Path) -> Mapping[str, Any]:
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except OSError as error:
+        raise LabError(
+            f"{path}: can't be read ({error.strerror}); give the folder of a finished run"
+        ) from error
+    except YAMLError as error:
+        raise LabError(f"{path}: not YAML ({' '.join(str(error).split())}); correct the file") from error
+    if not isinstance(config, dict):
+        raise LabError(f"{path}: not a config; give the folder of a finished run")
+    return {str(key): value for key, value in config.items()}
+
+
+def _limits(node: Mapping[Any, Any]) -> Iterator[tuple[str, float]]:
+    """Every `flops:` and `weights:` with a number, at any depth: stop rules may be made of others."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _limits(value)
+        elif key in RESOURCES and isinstance(value, int | float):
+            yield str(key), float(value)
+
+
+def _short(fraction: float) -> str:
+    return f"{100 * fraction:g} %"
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}"

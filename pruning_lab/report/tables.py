@@ -1,0 +1,125 @@
+"""The tables of a run: base beside pruned model, and widths per layer. Measures nothing."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from pruning_lab.errors import LabError
+from pruning_lab.files import write_atomically
+from pruning_lab.report import units
+
+CARDS_FILE = "card.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What one model costs and how well it segments. `iou` and `dice` are fractions, `macs` is per image."""
+
+    name: str
+    macs: int
+    weights: int
+    latency_ms: float
+    iou: float
+    dice: float
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The two models that a run compares, and what makes the comparison traceable."""
+
+    base: Card
+    pruned: Card
+    base_hash: str
+    seed: int
+    commit: str
+    budget_met: bool
+
+
+def write_cards(run_folder: Path, cards: Cards) -> Path:
+    """Write `card.json` into the run folder and return its path."""
+    path = Path(run_folder) / CARDS_FILE
+    write_atomically(path, json.dumps(asdict(cards), indent=2) + "\n")
+    return path
+
+
+def read_cards(run_folder: Path) -> Cards:
+    """The cards that `write_cards` stored. Raises LabError naming the file and the key that is wrong."""
+    path = Path(run_folder) / CARDS_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        models = {side: Card(**content[side]) for side in ("base", "pruned")}
+        return Cards(**(content | models))
+    except OSError as error:
+        raise LabError(
+            f"{path}: can't be read ({error.strerror}); give the folder of a finished run"
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise LabError(f"{path}: not a card of this version ({error}); run the experiment again") from error
+
+
+def before_after_rows(base: Card, pruned: Card) -> list[dict[str, str]]:
+    """One row per quantity: its name, both models' values, and what changed, ready to be read."""
+    return [
+        _cost("MACs", base.macs, pruned.macs, units.count),
+        _cost("weights", base.weights, pruned.weights, units.count),
+        _cost("CPU latency", base.latency_ms, pruned.latency_ms, units.milliseconds),
+        _score("IoU", base.iou, pruned.iou),
+        _score("Dice", base.dice, pruned.dice),
+        _cost("size on disk", base.disk_bytes, pruned.disk_bytes, units.size),
+    ]
+
+
+def before_after(base: Card, pruned: Card) -> Table:
+    """The table that ends a run: what the pruned model costs and scores beside the base."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for heading in (base.name, pruned.name, "change"):
+        table.add_column(heading, justify="right")
+    for row in before_after_rows(base, pruned):
+        table.add_row(row["quantity"], row["base"], row["pruned"], row["change"])
+    return table
+
+
+def widths_rows(widths: Sequence[Mapping[str, int]]) -> list[dict[str, str | int | float]]:
+    """One row per layer: its filters in the base, those left, and their fraction.
+
+    `widths` holds the filters of each layer at each step, step 0 first. Raises ValueError if it is empty.
+    """
+    if not widths:
+        raise ValueError("there are no widths; the first entry is to be the base's")
+    original, current = widths[0], widths[-1]
+    return [
+        {"layer": layer, "filters": number, "left": current[layer], "fraction": current[layer] / number}
+        for layer, number in original.items()
+    ]
+
+
+def widths_table(widths: Sequence[Mapping[str, int]]) -> Table:
+    """Filters per layer, in the base and at the end; `widths` as for `widths_rows`."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    for heading in ("filters", "left", "fraction"):
+        table.add_column(heading, justify="right")
+    for row in widths_rows(widths):
+        fraction = units.percent(float(row["fraction"]), 0)
+        table.add_row(str(row["layer"]), str(row["filters"]), str(row["left"]), fraction)
+    return table
+
+
+def _cost(quantity: str, base: float, pruned: float, spell: Callable[[float], str]) -> dict[str, str]:
+    change = f"{100 * (pruned / base - 1):+.1f} %" if base else "-"
+    return {"quantity": quantity, "base": spell(base), "pruned": spell(pruned), "change": change}
+
+
+def _score(quantity: str, base: float, pruned: float) -> dict[str, str]:
+    return {
+        "quantity": quantity,
+        "base": units.percent(base, 2),
+        "pruned": units.percent(pruned, 2),
+        "change": units.points(pruned - base),
+    }
