@@ -1,4 +1,4 @@
-"""Trained bases on disk, each under a hash of all that made it, so that runs compared start from the very same one.
+"""Trained bases on disk, each under a hash of all that made it: runs compared start from the same one.
 
 Must not know the config or the data: it is told what made a base and how to make it.
 """
@@ -31,7 +31,8 @@ def base_hash(parts: dict[str, Any]) -> str:
     """16 hex digits that stand for `parts`, whatever the order of its keys.
 
     Args:
-        parts: plain data (dicts with string keys, lists, strings, numbers, None) that together determine the base.
+        parts: plain data (dicts with string keys, lists, strings, numbers, None) that together determine the
+            base.
 
     Raises TypeError for anything else, because the text of an arbitrary object need not be the same twice.
     """
@@ -39,10 +40,10 @@ def base_hash(parts: dict[str, Any]) -> str:
 
 
 def code_version(*objects: object) -> str:
-    """16 hex digits of the source that makes a base: the lab's own data, models and training, and these objects' files.
+    """16 hex digits of the source that makes a base: the lab's own data, models and training, and more.
 
     Args:
-        objects: a user's own model, loss and so on, whose source file is then covered too.
+        objects: a user's own model, loss and so on, whose source files are then covered too.
     """
     own = [path for name in _MAKES_A_BASE for path in _sources(_PACKAGE / name)]
     named = {str(path.relative_to(_PACKAGE)): path for path in own}
@@ -62,8 +63,8 @@ def load_or_train(
 ) -> tuple[nn.Module, dict[str, Any], bool]:
     """The trained base: from the cache when it is there, else trained now and kept there.
 
-    However many processes ask for the same base at once, one trains it and the others wait. What comes back was read
-    from the cache in either case, so that a run can't tell whether it trained its base itself.
+    However many processes ask for the same base at once, one trains it and the others wait. What comes back
+    was read from the cache in either case, so that a run can't tell whether it trained its base itself.
 
     Args:
         cache: folder of all bases; None trains without keeping.
@@ -72,7 +73,8 @@ def load_or_train(
         train: trains it in place and returns what is worth knowing about that, as plain data.
 
     Returns:
-        The model (on the CPU when it comes from the cache), what `train` returned, and whether it was in the cache.
+        The model (on the CPU when it comes from the cache), what `train` returned, and whether it was in the
+        cache.
 
     Raises LabError when the cache can't be written.
     """
@@ -111,11 +113,11 @@ def _read(
     if not entry.exists():
         return None
     weights = entry / "weights.safetensors"
+    model = build()
     try:
         card = json.loads((entry / "base.json").read_text())
         if card["base_hash"] != digest or card["weights_sha256"] != _file_hash(weights):
             raise ValueError("its hash does not match")
-        model = build()
         load_model(model, weights)
         return model, card["info"]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as problem:

@@ -1,4 +1,4 @@
-"""Where and how precisely a network runs, and what makes a run repeatable. Knows torch and numpy, nothing of the lab."""
+"""Where and how precisely a network runs, and what makes a run repeatable. Must not know of pruning."""
 
 import contextlib
 import math
@@ -51,8 +51,8 @@ def _is_available(device: torch.device) -> bool:
 class TrainSettings:
     """How a network is run: device, precision, memory layout, and the bound on the gradient while training.
 
-    `precision` is that of the forward pass (autocast); weights and losses stay float32. `clip_norm` bounds the
-    gradient's L2 norm over all weights; None leaves it as it is. `device` also takes `auto`.
+    `precision` is that of the forward pass (autocast); weights and losses stay float32. `clip_norm` bounds
+    the gradient's L2 norm over all weights; None leaves it as it is. `device` also takes `auto`.
     """
 
     device: str | torch.device = "cpu"
@@ -76,7 +76,7 @@ class TrainSettings:
         """Moves the model, in place, to this device and memory layout; returns it."""
         model.to(self.device)
         if self.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model.to(memory_format=torch.channels_last)
         return model
 
     def move(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,9 +119,9 @@ def seed_everything(seed: int) -> None:
 
 
 def deterministic(on: bool) -> None:
-    """Asks torch for the deterministic form of every operation that has one; warns at those that have none."""
+    """Asks torch for the deterministic form of every operation; it warns at those that have none."""
     if on:
-        # cuBLAS reads this when its handle is made, so it must stand before the first matrix product on a GPU.
+        # cuBLAS reads this when its handle is made, before the first matrix product on a GPU.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(on, warn_only=True)
     torch.backends.cudnn.benchmark = False

@@ -1,4 +1,4 @@
-"""What training makes small: callables (logits [N, C, H, W], mask int64 [N, H, W]) -> scalar. Knows torch only."""
+"""What training makes small: (logits [N, C, H, W], mask int64 [N, H, W]) -> scalar. Knows torch only."""
 
 from collections.abc import Callable, Sequence
 
@@ -47,11 +47,13 @@ class CrossEntropy:
 class Dice:
     """One minus the soft Dice coefficient, averaged over classes; each class is counted over the whole batch.
 
-    Dice of class c = (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth) over the labelled pixels, with p the softmax
-    probability of c and t one where the mask is c (Milletari et al. 2016, with plain instead of squared sums).
+    Dice of class c = (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth) over the labelled pixels, with p the
+    softmax probability of c and t one where the mask is c (Milletari et al. 2016, with plain instead of
+    squared sums).
 
     Args:
-        smooth: pixels added above and below, which keeps a class that is absent from the batch at a finite value.
+        smooth: pixels added above and below, which keeps a class that is absent from the batch at a finite
+            value.
         class_weights: weight of each class in the average; None weighs all alike.
         ignore_index: mask value of unlabelled pixels; None when every pixel is labelled.
     """
@@ -73,7 +75,7 @@ class Dice:
     def __call__(self, logits: Tensor, mask: Tensor) -> Tensor:
         weights = _per_class(self.class_weights, logits)
         labelled, target = _labelled(mask, self.ignore_index)
-        truth = F.one_hot(target, logits.shape[1]).movedim(-1, 1) * labelled.unsqueeze(1)
+        truth = torch.zeros_like(logits).scatter_(1, target.unsqueeze(1), 1) * labelled.unsqueeze(1)
         probability = logits.softmax(1) * labelled.unsqueeze(1)
         overlap = (probability * truth).sum((0, 2, 3))
         size = probability.sum((0, 2, 3)) + truth.sum((0, 2, 3))
@@ -94,7 +96,7 @@ class Sum:
         self.weights = [1.0] * len(self.losses) if weights is None else [float(weight) for weight in weights]
         if not self.losses or len(self.losses) != len(self.weights):
             raise LabError(
-                f"loss.weights has {len(self.weights)} entries for {len(self.losses)} losses: give one for each"
+                f"loss.weights has {len(self.weights)} entries for {len(self.losses)} losses: give one each"
             )
 
     def __call__(self, logits: Tensor, mask: Tensor) -> Tensor:
@@ -135,13 +137,13 @@ def _per_class(class_weights: list[float] | None, logits: Tensor) -> Tensor:
         return logits.new_ones(classes)
     if len(class_weights) != classes:
         raise LabError(
-            f"loss.class_weights has {len(class_weights)} entries, the model has {classes} classes: give one for each"
+            f"loss.class_weights has {len(class_weights)} entries for {classes} classes: give one for each"
         )
     return logits.new_tensor(class_weights)
 
 
 def _labelled(mask: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor]:
-    """Which pixels count (bool [N, H, W]), and the mask with a class index that is valid at all the others too."""
+    """Which pixels count (bool [N, H, W]), and the mask with class 0 at all the others."""
     if ignore_index is None:
         return torch.ones_like(mask, dtype=torch.bool), mask
     labelled = mask != ignore_index

@@ -1,7 +1,7 @@
-"""Which step of a run is the most promising: callables history -> one number per row. Knows the standard library only.
+"""Which step of a run is the most promising: callables history -> one number per row. Knows no torch.
 
-A row is a flat dict of the metrics of one step, `val/iou`, `resources/flops_fraction` and so on; row 0 is the base.
-Higher is better, and minus infinity means never.
+A row is a flat dict of the metrics of one step, `val/iou`, `resources/flops_fraction` and so on; row 0 is the
+base. Higher is better, and minus infinity means never.
 """
 
 import math
@@ -44,7 +44,7 @@ class BestWithinBudget:
 
 
 class MetricMinusPrice:
-    """The metric minus what the network costs: promise = metric - flops_price * FLOPs - weights_price * weights.
+    """The metric minus what the network costs: metric - flops_price * FLOPs - weights_price * weights.
 
     Args:
         metric: name of the metric, higher is better.

@@ -1,4 +1,4 @@
-"""How much training the base, each cut and the end get, and with what. Must not know pruning, config or tracking."""
+"""How much training the base, each cut and the end get, and with what. Must not know how pruning works."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -59,9 +59,10 @@ class BaseTraining:
 class Recovery:
     """How the network is healed after each cut, and once more at the end.
 
-    `epochs`, or `steps` when given, are spent after every cut, `final_epochs` after the last one. Every recovery
-    starts its schedule anew from the optimizer's own learning rate. `optimizer_state` says whether the optimizer's
-    memory (moments, step counts) lives on from one recovery to the next (`keep`) or is emptied before each (`reset`).
+    `epochs`, or `steps` when given, are spent after every cut, `final_epochs` after the last one. Every
+    recovery starts its schedule anew from the optimizer's own learning rate. `optimizer_state` says whether
+    the optimizer's memory (moments, step counts) lives on from one recovery to the next (`keep`) or is
+    emptied before each (`reset`).
     """
 
     optimizer: OptimizerFactory
@@ -118,6 +119,6 @@ class Recovery:
 
 
 def rewind(optimizer: Optimizer) -> None:
-    """Takes the learning rates back to where the last schedule started, which torch remembers as `initial_lr`."""
+    """Takes the learning rates back to where the last schedule started; torch keeps them as `initial_lr`."""
     for group in optimizer.param_groups:
         group["lr"] = group.pop("initial_lr", group["lr"])

@@ -1,4 +1,4 @@
-"""How the learning rate moves during one training: factories (optimizer, total_steps) -> scheduler. Knows torch only."""
+"""How the learning rate moves during a training: (optimizer, total_steps) -> scheduler. Knows torch only."""
 
 import inspect
 import math
@@ -18,9 +18,9 @@ _LENGTH_NAMES = ("total_steps", "T_max", "total_iters")
 def make_scheduler(factory: SchedulerFactory, optimizer: Optimizer, total_steps: int) -> LRScheduler:
     """Builds a scheduler that is stepped once per optimizer step, `total_steps` times.
 
-    The length goes to the first of `total_steps`, `T_max` and `total_iters` that the factory takes and that the
-    config has not set; a factory that takes none of them is called with the optimizer alone. So this module's
-    schedules and those of `torch.optim.lr_scheduler` both work, given as partials.
+    The length goes to the first of `total_steps`, `T_max` and `total_iters` that the factory takes and that
+    the config has not set; a factory that takes none of them is called with the optimizer alone. So this
+    module's schedules and those of `torch.optim.lr_scheduler` both work, given as partials.
 
     Raises LabError for ReduceLROnPlateau, which follows a metric and not the step.
     """
@@ -43,7 +43,7 @@ def constant(optimizer: Optimizer, total_steps: int, warmup_fraction: float = 0.
 def linear(
     optimizer: Optimizer, total_steps: int, warmup_fraction: float = 0.0, final_fraction: float = 0.0
 ) -> LambdaLR:
-    """Falls in a straight line to `final_fraction` of the optimizer's rate, after the warm-up of `constant`."""
+    """Falls in a line to `final_fraction` of the optimizer's rate, after the warm-up of `constant`."""
     _check_final(final_fraction)
     return _after_warmup(
         optimizer, total_steps, warmup_fraction, lambda progress: 1 - (1 - final_fraction) * progress

@@ -1,4 +1,4 @@
-"""The models a run may still end with, kept in memory. Knows torch and that a graph lists its layers; no metric."""
+"""The models a run may still end with, kept in memory. Knows torch and that a graph lists its layers."""
 
 import copy
 from collections import deque

@@ -1,4 +1,4 @@
-"""One training of a network, batch after batch. Must not know what it is for, nor pruning, config or tracking."""
+"""One training of a network, batch after batch. Must not know what it is for, nor config, nor tracking."""
 
 import itertools
 import math
@@ -97,8 +97,8 @@ def train(
         except _NonFiniteError as problem:
             epoch, batch = divmod(done, batches_per_epoch)
             raise NonFiniteLossError(
-                f"{problem} at epoch {first_epoch + epoch}, batch {batch} (learning rate {rate_end:.3g}): lower "
-                "optimizer.lr, set clip_norm, or use precision=float32; the model is as it was before this batch"
+                f"{problem} at epoch {first_epoch + epoch}, batch {batch} (learning rate {rate_end:.3g}): "
+                "lower the optimizer's lr, set clip_norm or use float32; the model is as before this batch"
             ) from None
         images += len(image)
         loss_sum += value
@@ -185,7 +185,7 @@ class _Stepper:
         return value
 
     def _bound_gradient(self) -> None:
-        """Clips the gradient's norm, and refuses one that is not finite unless the scaler will skip the step."""
+        """Clips the gradient's norm; refuses one that is not finite, unless the scaler will skip the step."""
         trained = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         norm = get_total_norm([parameter.grad for parameter in trained if parameter.grad is not None])
         if not self.scaler.is_enabled() and not math.isfinite(norm.item()):

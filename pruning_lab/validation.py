@@ -1,4 +1,4 @@
-"""How well a network segments: IoU, Dice, accuracy and loss on a split. Knows torch and torchmetrics, no pruning."""
+"""How well a network segments: IoU, Dice, accuracy and loss on a split. Must not know of pruning."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -74,8 +74,8 @@ class Validator:
             batches: (image [N, C, H, W], mask int64 [N, H, W]).
 
         Returns:
-            What `segmentation_scores` gives, the user's metrics by their names, and `loss`: the mean of the batches'
-            losses, each weighted by its number of images.
+            What `segmentation_scores` gives, the user's metrics by their names, and `loss`: the mean of the
+            batches' losses, each weighted by its number of images.
 
         Raises LabError when the model has another number of classes, or no pixel is labelled.
         """
@@ -90,7 +90,7 @@ class Validator:
                 logits = self.settings.logits(model, image)
                 if logits.shape[1] != self.classes:
                     raise LabError(
-                        f"model.classes: the model gives {logits.shape[1]} classes, the data has {self.classes}"
+                        f"model.classes: the model gives {logits.shape[1]}, the data has {self.classes}"
                     )
                 confusion.update(logits.argmax(1), mask)
                 loss_sum += self.loss(logits, mask).item() * len(image)
@@ -113,11 +113,11 @@ class Validator:
 def segmentation_scores(confusion: Tensor, class_names: Sequence[str]) -> dict[str, float]:
     """IoU, Dice and accuracy from a confusion matrix, int64 [classes, classes], true class in rows.
 
-    With TP, FP and FN of a class counted over all labelled pixels of all images together:
-    `iou/<class>` = TP / (TP + FP + FN), `dice/<class>` = 2 TP / (2 TP + FP + FN). `iou` and `dice` are their plain means
-    over the classes that occur in the masks; a class that occurs nowhere has no entry, and pixels wrongly given to it
-    count against the classes that they belong to. So which classes are averaged depends on the data alone, and not
-    on the model. `accuracy` is the share of pixels that are right. All are in [0, 1].
+    With TP, FP and FN of a class counted over all labelled pixels of all images together: `iou/<class>` = TP
+    / (TP + FP + FN), `dice/<class>` = 2 TP / (2 TP + FP + FN). `iou` and `dice` are their plain means over
+    the classes that occur in the masks; a class that occurs nowhere has no entry, and pixels wrongly given to
+    it count against the classes that they belong to. So which classes are averaged depends on the data alone,
+    and not on the model. `accuracy` is the share of pixels that are right. All are in [0, 1].
 
     Raises LabError when no pixel is labelled.
     """

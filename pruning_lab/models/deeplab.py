@@ -1,7 +1,8 @@
-"""DeepLabV3 (Chen et al. 2017): atrous convolutions at several rates. The only module here that knows torchvision."""
+"""DeepLabV3 (Chen et al. 2017): atrous convolutions at several rates, from torchvision's parts."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torchvision
@@ -12,18 +13,13 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from pruning_lab.errors import LabError
 
-# As in torchvision's DeepLab: the last two stages dilate instead of striding, for features at 1/8 of the resolution.
+# As in torchvision's DeepLab: the last two stages dilate where they would stride, so features are at 1/8.
 _DILATED = [False, True, True]
 
 
-def _resnet50(pretrained: bool) -> tuple[nn.Sequential, int]:
+def _resnet(build: Callable[..., ResNet], pretrained: bool) -> tuple[nn.Sequential, int]:
     weights = "IMAGENET1K_V1" if pretrained else None
-    return _trunk(torchvision.models.resnet50(weights=weights, replace_stride_with_dilation=_DILATED)), 2048
-
-
-def _resnet101(pretrained: bool) -> tuple[nn.Sequential, int]:
-    weights = "IMAGENET1K_V1" if pretrained else None
-    return _trunk(torchvision.models.resnet101(weights=weights, replace_stride_with_dilation=_DILATED)), 2048
+    return _trunk(build(weights=weights, replace_stride_with_dilation=_DILATED)), 2048
 
 
 def _resnet26_narrow(pretrained: bool) -> tuple[nn.Sequential, int]:
@@ -38,26 +34,28 @@ def _mobilenet_v3_large(pretrained: bool) -> tuple[nn.Sequential, int]:
     return torchvision.models.mobilenet_v3_large(weights=weights, dilated=True).features, 960
 
 
+# Name -> (pretrained -> the network up to its features, and their number of channels).
 BACKBONES: dict[str, Callable[[bool], tuple[nn.Sequential, int]]] = {
-    "resnet50": _resnet50,
-    "resnet101": _resnet101,
+    "resnet50": partial(_resnet, torchvision.models.resnet50),
+    "resnet101": partial(_resnet, torchvision.models.resnet101),
     "mobilenet_v3_large": _mobilenet_v3_large,
     "resnet26_narrow": _resnet26_narrow,
 }
 
 
 class DeepLabV3(nn.Module):
-    """Image [N, in_channels, H, W] -> logits [N, classes, H, W], for any H and W; in training N must be above 1.
+    """Image [N, in_channels, H, W] -> logits [N, classes, H, W]; in training N must be above 1.
 
-    torchvision's DeepLabV3 without its auxiliary head: `encoder` is its `backbone` and `head` its `classifier`, with the
-    same modules under the same names, and the logits come alone instead of in a dict.
+    torchvision's DeepLabV3 without its auxiliary head: `encoder` is its `backbone` and `head` its
+    `classifier`, with the same modules under the same names, and the logits come alone instead of in a dict.
 
     Args:
         classes: channels of the logits.
         backbone: one of `BACKBONES`. `resnet26_narrow` is a small one for tests and machines without a GPU.
         in_channels: channels of the image.
-        pretrained: start the backbone from ImageNet weights, which are downloaded once. With `in_channels` other
-            than 3 the first filters are averaged over the colours and scaled to the same response to grey.
+        pretrained: start the backbone from ImageNet weights, which are downloaded once. With `in_channels`
+            other than 3 the first filters are averaged over the colours and scaled to the same response to
+            grey.
         atrous_rates: dilations of the parallel 3x3 convolutions.
         head_width: filters of each branch of the head.
     """
@@ -80,7 +78,7 @@ class DeepLabV3(nn.Module):
         self.classes = classes
         self.backbone = backbone
         self.in_channels = in_channels
-        # Whoever builds this network again from its attributes has its weights already, and needs no download.
+        # Whoever builds this network again from its attributes has its weights already: no download.
         self.pretrained = False
         self.atrous_rates = list(atrous_rates)
         self.head_width = head_width
@@ -114,14 +112,8 @@ def _head(in_channels: int, classes: int, atrous_rates: list[int], width: int) -
 def _replace_input(trunk: nn.Sequential, in_channels: int, *, keep_response: bool) -> None:
     """Puts a convolution that reads `in_channels` in place of the first one, which reads 3."""
     name, first = next((name, part) for name, part in trunk.named_modules() if isinstance(part, nn.Conv2d))
-    new = nn.Conv2d(
-        in_channels,
-        first.out_channels,
-        first.kernel_size,
-        first.stride,
-        first.padding,
-        bias=first.bias is not None,
-    )
+    side, stride, padding = first.kernel_size[0], first.stride[0], int(first.padding[0])
+    new = nn.Conv2d(in_channels, first.out_channels, side, stride, padding, bias=False)
     nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
     if keep_response:
         with torch.no_grad():

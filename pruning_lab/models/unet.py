@@ -1,4 +1,4 @@
-"""U-Net (Ronneberger, Fischer, Brox 2015) with batch norm and padded convolutions. Knows torch, nothing of pruning."""
+"""U-Net (Ronneberger, Fischer, Brox 2015), with batch norm and padded convolutions. Knows torch only."""
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,11 @@ class DoubleConv(nn.Module):
 class UNet(nn.Module):
     """Image [N, in_channels, H, W] -> logits [N, classes, H, W], for any H and W.
 
-    Level i of the encoder (`inc`, `down1`, `down2`, ...) has width * 2^i filters at 1/2^i of the resolution; the
-    decoder (`up1`, `up2`, ...) climbs back, each block reading the encoder's features of its level beside those
-    from below. With bilinear up-sampling nothing reduces the channels on the way up, so that the deepest level has
-    half the filters and each decoder block ends with as many as the next skip connection brings.
+    Level i of the encoder (`inc`, `down1`, `down2`, ...) has width * 2^i filters at 1/2^i of the resolution;
+    the decoder (`up1`, `up2`, ...) climbs back, each block reading the encoder's features of its level beside
+    those from below. With bilinear up-sampling nothing reduces the channels on the way up, so that the
+    deepest level has half the filters and each decoder block ends with as many as the next skip connection
+    brings.
 
     Args:
         in_channels: channels of the image.
