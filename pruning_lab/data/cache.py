@@ -1,0 +1,79 @@
+"""Keeps images that cost time to make, up to a stated limit of memory. Knows nothing of how they are made."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from pruning_lab.data.contract import Image, Mask, Split
+from pruning_lab.errors import LabError
+
+BYTES_PER_MB = 2**20
+READING_THREADS = 4
+"""Decoding waits for the disk as well as for the processor, so a few more threads than cores do no harm."""
+READ_AT_ONCE = 64
+"""Bounds the memory of reading ahead when nothing is kept."""
+
+
+class MemoryBudget:
+    """How many bytes of images may be kept, over all the splits of a data set together."""
+
+    def __init__(self, megabytes: float) -> None:
+        if megabytes < 0:
+            raise LabError(f"data.cache_mb is {megabytes}: give megabytes of memory, or 0 to keep nothing")
+        self.bytes_left = int(megabytes * BYTES_PER_MB)
+
+    def take(self, count: int) -> bool:
+        """Reserve `count` bytes and return True; return False and reserve nothing if that is too much."""
+        if count > self.bytes_left:
+            return False
+        self.bytes_left -= count
+        return True
+
+
+class Cached:
+    """A split that remembers what it has read while the budget lasts; past it, it reads again each time.
+
+    What it returns is read-only, so that nobody changes what the next reader gets.
+    """
+
+    def __init__(self, split: Split, budget: MemoryBudget) -> None:
+        self.source = split
+        self._budget = budget
+        self._kept: dict[int, tuple[Image, Mask]] = {}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[Image, Mask]:
+        return self._keep(index, self._read(index))
+
+    def label(self, index: int) -> str:
+        """Return the label that the wrapped split gives."""
+        return self.source.label(index)
+
+    def read_all(self) -> Iterator[tuple[Image, Mask]]:
+        """Read every pair in threads, a few at a time, keep what fits, and yield the pairs in order."""
+        with ThreadPoolExecutor(READING_THREADS) as threads:
+            for start in range(0, len(self), READ_AT_ONCE):
+                indices = range(start, min(start + READ_AT_ONCE, len(self)))
+                for index, pair in zip(indices, threads.map(self._read, indices), strict=True):
+                    yield self._keep(index, pair)
+
+    def fill(self) -> None:
+        """Read ahead until everything is kept or the budget is spent."""
+        for index, _ in enumerate(self.read_all()):
+            if index not in self._kept:
+                return
+
+    def _read(self, index: int) -> tuple[Image, Mask]:
+        kept = self._kept.get(index)
+        return self.source[index] if kept is None else kept
+
+    def _keep(self, index: int, pair: tuple[Image, Mask]) -> tuple[Image, Mask]:
+        if index in self._kept:
+            return self._kept[index]
+        image, mask = pair
+        image.setflags(write=False)
+        mask.setflags(write=False)
+        if self._budget.take(image.nbytes + mask.nbytes):
+            self._kept[index] = pair
+        return pair

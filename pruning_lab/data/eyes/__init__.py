@@ -1,0 +1,9 @@
+"""Drawn eyes with exact masks, the data set that every installation has.
+
+`shape` decides where everything is, and so the mask; `ball` and `face` paint it with `brush`; `camera`
+photographs it.
+"""
+
+from pruning_lab.data.eyes.dataset import DrawnEyes, Eyes
+
+__all__ = ["DrawnEyes", "Eyes"]
