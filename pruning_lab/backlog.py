@@ -18,9 +18,7 @@ class Backlog:
     anything that should have been delivered was not. `clock` gives seconds and exists for tests.
     """
 
-    def __init__(
-        self, is_outage: Callable[[Exception], bool], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, is_outage: Callable[[Exception], bool], clock: Callable[[], float] = time.monotonic) -> None:
         self._is_outage = is_outage
         self._clock = clock
         self._log = logging.getLogger(__name__)
@@ -75,9 +73,7 @@ class Backlog:
     def _note_refusal(self, what: str, error: Exception) -> None:
         if what not in self._refused:
             self._refused.add(what)
-            self._log.warning(
-                "tracking: %s could not be logged (%s); the run goes on", what, first_line(error)
-            )
+            self._log.warning("tracking: %s could not be logged (%s); the run goes on", what, first_line(error))
 
 
 def first_line(error: Exception) -> str:

@@ -49,9 +49,7 @@ class History:
             raise ValueError(f"a history row needs a 'step'; it has {', '.join(row) or 'nothing'}")
         step = int(float(row["step"]))
         if self.rows and step <= self.rows[-1]["step"]:
-            raise ValueError(
-                f"step {step} is not after step {self.rows[-1]['step']:g}, the last of the history"
-            )
+            raise ValueError(f"step {step} is not after step {self.rows[-1]['step']:g}, the last of the history")
         self.rows.append({name: float(value) for name, value in row.items()} | {"step": step})
 
     def column(self, name: str) -> list[float]:
@@ -96,9 +94,7 @@ def _parse(cells: Mapping[str | None, str | None], place: str) -> Row:
             try:
                 row[name] = float(cell)
             except ValueError as error:
-                raise LabError(
-                    f"{place}, column {name}: {cell!r} is not a number; correct the cell"
-                ) from error
+                raise LabError(f"{place}, column {name}: {cell!r} is not a number; correct the cell") from error
     return row
 
 

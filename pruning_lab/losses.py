@@ -37,9 +37,7 @@ class CrossEntropy:
     def __call__(self, logits: Tensor, mask: Tensor) -> Tensor:
         weights = _per_class(self.class_weights, logits)
         labelled, target = _labelled(mask, self.ignore_index)
-        loss = F.cross_entropy(
-            logits, target, weights, reduction="none", label_smoothing=self.label_smoothing
-        )
+        loss = F.cross_entropy(logits, target, weights, reduction="none", label_smoothing=self.label_smoothing)
         weight_seen = (weights[target] * labelled).sum()
         return (loss * labelled).sum() / weight_seen.clamp_min(torch.finfo(loss.dtype).tiny)
 
@@ -65,9 +63,7 @@ class Dice:
         ignore_index: int | None = None,
     ) -> None:
         if smooth <= 0:
-            raise LabError(
-                f"loss.smooth={smooth} must be above 0: a class that is absent would divide by zero"
-            )
+            raise LabError(f"loss.smooth={smooth} must be above 0: a class that is absent would divide by zero")
         self.smooth = smooth
         self.class_weights = _checked_weights(class_weights)
         self.ignore_index = ignore_index
@@ -95,9 +91,7 @@ class Sum:
         self.losses = list(losses)
         self.weights = [1.0] * len(self.losses) if weights is None else [float(weight) for weight in weights]
         if not self.losses or len(self.losses) != len(self.weights):
-            raise LabError(
-                f"loss.weights has {len(self.weights)} entries for {len(self.losses)} losses: give one each"
-            )
+            raise LabError(f"loss.weights has {len(self.weights)} entries for {len(self.losses)} losses: give one each")
 
     def __call__(self, logits: Tensor, mask: Tensor) -> Tensor:
         terms = [weight * loss(logits, mask) for loss, weight in zip(self.losses, self.weights, strict=True)]
@@ -136,9 +130,7 @@ def _per_class(class_weights: list[float] | None, logits: Tensor) -> Tensor:
     if class_weights is None:
         return logits.new_ones(classes)
     if len(class_weights) != classes:
-        raise LabError(
-            f"loss.class_weights has {len(class_weights)} entries for {classes} classes: give one for each"
-        )
+        raise LabError(f"loss.class_weights has {len(class_weights)} entries for {classes} classes: give one for each")
     return logits.new_tensor(class_weights)
 
 

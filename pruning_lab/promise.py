@@ -22,9 +22,7 @@ class BestWithinBudget:
         weights: largest fraction of the base's weights; None sets no limit.
     """
 
-    def __init__(
-        self, metric: str = "val/iou", flops: float | None = None, weights: float | None = None
-    ) -> None:
+    def __init__(self, metric: str = "val/iou", flops: float | None = None, weights: float | None = None) -> None:
         self.metric = metric
         limits = {"resources/flops_fraction": flops, "resources/weights_fraction": weights}
         self.limits = {name: limit for name, limit in limits.items() if limit is not None}
@@ -33,10 +31,7 @@ class BestWithinBudget:
         excess = [self._excess(row) for row in history]
         if history and min(excess) > 0:
             return [-over for over in excess]
-        return [
-            -math.inf if over > 0 else _value(row, self.metric)
-            for row, over in zip(history, excess, strict=True)
-        ]
+        return [-math.inf if over > 0 else _value(row, self.metric) for row, over in zip(history, excess, strict=True)]
 
     def _excess(self, row: Row) -> float:
         """By how much the row misses the limit that it misses most; 0 within all limits."""
@@ -76,7 +71,5 @@ class Last:
 def _value(row: Row, name: str) -> float:
     """A metric of a row; NaN, which compares with nothing, counts as minus infinity."""
     if name not in row:
-        raise LabError(
-            f"validation.promise: the history has no metric {name}: use one of {', '.join(sorted(row))}"
-        )
+        raise LabError(f"validation.promise: the history has no metric {name}: use one of {', '.join(sorted(row))}")
     return -math.inf if math.isnan(row[name]) else row[name]

@@ -29,9 +29,7 @@ def make_scheduler(factory: SchedulerFactory, optimizer: Optimizer, total_steps:
     length = next((name for name in _LENGTH_NAMES if name in parameters and name not in already_set), None)
     scheduler = factory(optimizer, **({} if length is None else {length: total_steps}))
     if isinstance(scheduler, ReduceLROnPlateau):
-        raise LabError(
-            "scheduler=ReduceLROnPlateau follows a metric, not the step: use cosine, linear or constant"
-        )
+        raise LabError("scheduler=ReduceLROnPlateau follows a metric, not the step: use cosine, linear or constant")
     return scheduler
 
 
@@ -45,9 +43,7 @@ def linear(
 ) -> LambdaLR:
     """Falls in a line to `final_fraction` of the optimizer's rate, after the warm-up of `constant`."""
     _check_final(final_fraction)
-    return _after_warmup(
-        optimizer, total_steps, warmup_fraction, lambda progress: 1 - (1 - final_fraction) * progress
-    )
+    return _after_warmup(optimizer, total_steps, warmup_fraction, lambda progress: 1 - (1 - final_fraction) * progress)
 
 
 def cosine(

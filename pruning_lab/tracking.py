@@ -107,9 +107,7 @@ class MlflowTracker:
     this class says what goes wrong, in one line each.
     """
 
-    def __init__(
-        self, uri: str | None = None, experiment: str = "pruning_lab", run_name: str | None = None
-    ) -> None:
+    def __init__(self, uri: str | None = None, experiment: str = "pruning_lab", run_name: str | None = None) -> None:
         self.uri = uri
         self.experiment = experiment
         self.run_name = run_name
@@ -126,9 +124,7 @@ class MlflowTracker:
         try:
             self._client, experiment_id = _open(uri, self.experiment)
             texts = {name: text[:LONGEST_TAG] for name, text in tags.items()}
-            run = self._client.create_run(
-                experiment_id, run_name=self.run_name, tags={"mlflow.user": _user(), **texts}
-            )
+            run = self._client.create_run(experiment_id, run_name=self.run_name, tags={"mlflow.user": _user(), **texts})
             self.run_id = run.info.run_id
             self._log_parameters(parameters)
         except LabError:

@@ -57,9 +57,7 @@ class Validator:
         if classes < 2:
             raise LabError(f"a segmentation needs at least 2 classes, the data has {classes}")
         if len(class_names) != classes:
-            raise LabError(
-                f"data.class_names has {len(class_names)} names for {classes} classes: give one for each"
-            )
+            raise LabError(f"data.class_names has {len(class_names)} names for {classes} classes: give one for each")
         self.classes = classes
         self.class_names = tuple(class_names)
         self.loss = loss
@@ -79,9 +77,9 @@ class Validator:
 
         Raises LabError when the model has another number of classes, or no pixel is labelled.
         """
-        confusion = MulticlassConfusionMatrix(
-            self.classes, ignore_index=self.ignore_index, validate_args=False
-        ).to(self.settings.device)
+        confusion = MulticlassConfusionMatrix(self.classes, ignore_index=self.ignore_index, validate_args=False).to(
+            self.settings.device
+        )
         images, loss_sum = 0, 0.0
         self.settings.place(model)
         with evaluating(model), torch.inference_mode():
@@ -89,9 +87,7 @@ class Validator:
                 image, mask = self.settings.move(image, mask)
                 logits = self.settings.logits(model, image)
                 if logits.shape[1] != self.classes:
-                    raise LabError(
-                        f"model.classes: the model gives {logits.shape[1]}, the data has {self.classes}"
-                    )
+                    raise LabError(f"model.classes: the model gives {logits.shape[1]}, the data has {self.classes}")
                 confusion.update(logits.argmax(1), mask)
                 loss_sum += self.loss(logits, mask).item() * len(image)
                 images += len(image)
@@ -103,9 +99,7 @@ class Validator:
         scores = segmentation_scores(confusion, self.class_names) | {"loss": loss}
         for name, metric in self.metrics.items():
             if name in scores:
-                raise LabError(
-                    f"validation.metrics.{name}: the name is taken by a metric of the lab, use another"
-                )
+                raise LabError(f"validation.metrics.{name}: the name is taken by a metric of the lab, use another")
             scores[name] = float(metric(confusion))
         return scores
 

@@ -82,11 +82,7 @@ class Augmentation:
         changed = self._compose(image=image.copy(), mask=mask.copy())
         for what, before in (("image", image), ("mask", mask)):
             after = changed[what]
-            if (
-                not isinstance(after, np.ndarray)
-                or after.shape != before.shape
-                or after.dtype != before.dtype
-            ):
+            if not isinstance(after, np.ndarray) or after.shape != before.shape or after.dtype != before.dtype:
                 names = ", ".join(step["name"] for step in self.steps)
                 raise LabError(
                     f"augmentation.steps ({names}) changed the {what} from {before.dtype} {before.shape} "
@@ -105,9 +101,7 @@ class Augmentation:
 def _plain(step: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy made of plain dictionaries and tuples, which is what albumentations accepts."""
     if not isinstance(step, Mapping) or not isinstance(step.get("name"), str):
-        raise LabError(
-            f"augmentation.steps holds {step!r}: each step is a mapping with the name of a transform"
-        )
+        raise LabError(f"augmentation.steps holds {step!r}: each step is a mapping with the name of a transform")
     plain = {key: _plain_value(value) for key, value in step.items()}
     if CHILDREN in plain:
         plain[CHILDREN] = [_plain(child) for child in step[CHILDREN]]
@@ -161,9 +155,7 @@ def _transform(name: str) -> Any:
     bases = (albumentations.BasicTransform, albumentations.BaseCompose)
     if inspect.isclass(kind) and issubclass(kind, bases):
         return kind
-    near = difflib.get_close_matches(
-        name, [known for known in dir(albumentations) if known[0].isupper()], n=1
-    )
+    near = difflib.get_close_matches(name, [known for known in dir(albumentations) if known[0].isupper()], n=1)
     hint = f"did you mean {near[0]}?" if near else "see the list of transforms of albumentations 2.0.8"
     raise LabError(f"augmentation.steps: albumentations has no transform {name}; {hint}")
 

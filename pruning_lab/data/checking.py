@@ -33,9 +33,7 @@ class MaskRules:
         ]
         wrong = [number for number in numbers if not 0 <= number <= LARGEST_CLASS]
         if wrong:
-            raise LabError(
-                f"data.mask_values or data.ignore_index holds {wrong[0]}: use 0 to {LARGEST_CLASS}"
-            )
+            raise LabError(f"data.mask_values or data.ignore_index holds {wrong[0]}: use 0 to {LARGEST_CLASS}")
 
 
 def read_splits(
@@ -76,21 +74,15 @@ def count_classes(files_with: Mapping[int, FilePair], rules: MaskRules) -> int:
         if outside:
             file = files_with[outside[-1]].mask
             advice = _advice([value for value in found if value not in outside], outside)
-            raise LabError(
-                f"{file} holds the value {outside[-1]}, but there are {rules.classes} classes: {advice}"
-            )
+            raise LabError(f"{file} holds the value {outside[-1]}, but there are {rules.classes} classes: {advice}")
         return rules.classes
     if len(found) < 2:
-        raise LabError(
-            f"all masks hold the same value {found}: there is nothing to tell apart; check the mask files"
-        )
+        raise LabError(f"all masks hold the same value {found}: there is nothing to tell apart; check the mask files")
     if found != list(range(len(found))):
         in_order = [value for place, value in enumerate(found) if value == place]
         rest = found[len(in_order) :]
         file = files_with[rest[-1]].mask
-        raise LabError(
-            f"masks hold the values {_listed(found)} (the last in {file}): {_advice(in_order, rest)}"
-        )
+        raise LabError(f"masks hold the values {_listed(found)} (the last in {file}): {_advice(in_order, rest)}")
     return len(found)
 
 
@@ -99,9 +91,7 @@ def _advice(in_order: Sequence[int], rest: Sequence[int]) -> str:
     values = [*in_order, *rest]
     mapping = ",".join(f"{value}:{place}" for place, value in enumerate(values))
     if len(values) > 12:
-        return (
-            "set data.mask_values to say which class each value means, or data.classes if they are meant so"
-        )
+        return "set data.mask_values to say which class each value means, or data.classes if they are meant so"
     by_mapping = f"set data.mask_values={{{mapping}}} to say which class each value means"
     if list(rest) == [LARGEST_CLASS] and len(in_order) > 1:
         return f"set data.ignore_index={LARGEST_CLASS} if it marks pixels that don't count, or {by_mapping}"

@@ -101,9 +101,7 @@ def read_mask(path: Path) -> NDArray[np.int32]:
             )
         values = colours[..., 0]
     if not np.issubdtype(values.dtype, np.integer) and values.dtype != np.bool_:
-        raise LabError(
-            f"{path} holds {values.dtype} numbers: save masks as whole numbers, the class of each pixel"
-        )
+        raise LabError(f"{path} holds {values.dtype} numbers: save masks as whole numbers, the class of each pixel")
     return values.astype(np.int32)
 
 
@@ -118,15 +116,11 @@ def translate(values: NDArray[np.int32], mask_values: Mapping[int, int] | None, 
     present = present_values(values)
     if mask_values is None:
         if present[0] < 0 or present[-1] > LARGEST_CLASS:
-            raise LabError(
-                f"{path} holds values from {present[0]} to {present[-1]}: classes are 0 to {LARGEST_CLASS}"
-            )
+            raise LabError(f"{path} holds values from {present[0]} to {present[-1]}: classes are 0 to {LARGEST_CLASS}")
         return values.astype(np.uint8)
     unknown = [value for value in present if value not in mask_values]
     if unknown:
-        raise LabError(
-            f"{path} holds the value {unknown[0]}, which data.mask_values does not list: add it there"
-        )
+        raise LabError(f"{path} holds the value {unknown[0]}, which data.mask_values does not list: add it there")
     translated = np.zeros(values.shape, np.uint8)
     for value in present:
         translated[values == value] = mask_values[value]

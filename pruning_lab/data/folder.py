@@ -46,9 +46,7 @@ class Folder(SegmentationData):
         splits, count = read_splits(pairs, checked_size(size), rules, cache_mb)
         names = [f"class_{number}" for number in range(count)] if class_names is None else list(class_names)
         if len(names) != count:
-            raise LabError(
-                f"data.class_names has {len(names)} names for {count} classes: give one for each class"
-            )
+            raise LabError(f"data.class_names has {len(names)} names for {count} classes: give one for each class")
         used_mean, used_std = channel_statistics(splits["train"], mean, std)
         super().__init__(
             name=Path(root).resolve().name,
@@ -71,9 +69,7 @@ def find_splits(
         raise LabError(f"data.root is {root}, but there is no folder {root.resolve()}: correct data.root")
     pool = root if (root / "images").is_dir() else root / "train"
     if not (pool / "images").is_dir():
-        raise LabError(
-            f"{root} has neither {LAYOUT} nor {{images,masks}}: lay the files out so, or correct data.root"
-        )
+        raise LabError(f"{root} has neither {LAYOUT} nor {{images,masks}}: lay the files out so, or correct data.root")
     found = {"train": find_pairs(pool, root, mask_suffix)}
     missing = []
     for name in ("val", "test"):
@@ -86,9 +82,7 @@ def find_splits(
     fractions = dict(split or {})
     if any(name not in fractions for name in missing):
         example = ",".join(f"{name}:0.15" for name in missing)
-        raise LabError(
-            f"{root} has no folder for {' and '.join(missing)}: add it, or set data.split={{{example}}}"
-        )
+        raise LabError(f"{root} has no folder for {' and '.join(missing)}: add it, or set data.split={{{example}}}")
     found |= divide(found["train"], {name: fractions[name] for name in missing}, seed)
     return {name: found[name] for name in ("train", "val", "test")}
 
@@ -108,9 +102,7 @@ def find_pairs(folder: Path, root: Path, mask_suffix: str = "") -> list[FilePair
         mask = masks.pop(name + mask_suffix, None)
         if mask is None:
             expected = folder / "masks" / f"{name}{mask_suffix}.png"
-            raise LabError(
-                f"{image} has no mask: add {expected}, take the image out, or set data.mask_suffix"
-            )
+            raise LabError(f"{image} has no mask: add {expected}, take the image out, or set data.mask_suffix")
         pairs.append(FilePair(image, mask, image.relative_to(root).as_posix()))
     if masks:
         orphan = next(iter(masks.values()))
@@ -141,9 +133,7 @@ def divide(pairs: Sequence[FilePair], fractions: Mapping[str, float], seed: int)
     other. Raises LabError for fractions out of range, or if a part would stay empty.
     """
     if any(not 0 < fraction < 1 for fraction in fractions.values()) or sum(fractions.values()) >= 1:
-        raise LabError(
-            f"the fractions {dict(fractions)} must lie between 0 and 1 and leave some for training"
-        )
+        raise LabError(f"the fractions {dict(fractions)} must lie between 0 and 1 and leave some for training")
     order = sorted(pairs, key=lambda pair: sha256(f"{seed} {pair.label}".encode()).digest())
     parts = {}
     start = 0
@@ -154,7 +144,5 @@ def divide(pairs: Sequence[FilePair], fractions: Mapping[str, float], seed: int)
     parts["train"] = sorted(order[start:], key=lambda pair: pair.label)
     for name, part in parts.items():
         if not part:
-            raise LabError(
-                f"{len(pairs)} images are too few for {dict(fractions)}: {name} would be empty; add images"
-            )
+            raise LabError(f"{len(pairs)} images are too few for {dict(fractions)}: {name} would be empty; add images")
     return parts

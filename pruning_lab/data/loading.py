@@ -68,9 +68,7 @@ class Loaders:
         """Return the batches of all images of train, val or test, in order and as they are."""
         if split not in self._made:
             images = self.data.split(split)
-            self._made[split] = self._loader(
-                _PlainImages(images), _BatchesInOrder(len(images), self.batch_size)
-            )
+            self._made[split] = self._loader(_PlainImages(images), _BatchesInOrder(len(images), self.batch_size))
         return self._made[split]
 
     def score_batches(self, count_images: int | None = None) -> list[Batch]:
@@ -81,9 +79,7 @@ class Loaders:
         chosen = _stream(self.seed, SCORING).permutation(len(self.data.train))[:count]
         collate = self._collate()
         pairs = [self.data.train[int(index)] for index in sorted(chosen)]
-        return [
-            collate(pairs[start : start + self.batch_size]) for start in range(0, len(pairs), self.batch_size)
-        ]
+        return [collate(pairs[start : start + self.batch_size]) for start in range(0, len(pairs), self.batch_size)]
 
     def sample_picture_data(self, count: int, epoch: int = 0) -> list[tuple[Image, Mask]]:
         """Return `count` training images uint8 [H, W, 3] with masks uint8 [H, W], as augmented in `epoch`."""

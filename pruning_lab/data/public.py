@@ -131,20 +131,14 @@ def ensure_present(name: str, marker: Path, download: bool, fetch: Callable[[], 
     if marker.is_file():
         return
     if not download:
-        raise LabError(
-            f"data={name} found no {marker}: correct data.root, or add data.download=true to fetch it"
-        )
+        raise LabError(f"data={name} found no {marker}: correct data.root, or add data.download=true to fetch it")
     try:
         fetch()
     except (OSError, RuntimeError, EOFError) as problem:
         reason = " ".join(str(problem).split())
-        raise LabError(
-            f"data={name} could not be downloaded ({reason}): try again, or unpack it by hand"
-        ) from problem
+        raise LabError(f"data={name} could not be downloaded ({reason}): try again, or unpack it by hand") from problem
     if not marker.is_file():
-        raise LabError(
-            f"data={name} was downloaded, but {marker} is still missing: empty data.root and try again"
-        )
+        raise LabError(f"data={name} was downloaded, but {marker} is still missing: empty data.root and try again")
 
 
 def _listed(names: Path, images: Path, masks: Path) -> list[FilePair]:

@@ -27,9 +27,7 @@ def replace_between(text: str, marker: str, content: str, place: str) -> str:
     """
     start, end = f"<!-- {marker}:start -->", f"<!-- {marker}:end -->"
     if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-        raise LabError(
-            f"{place}: write a line {start} and, below it, a line {end} where the table is to stand"
-        )
+        raise LabError(f"{place}: write a line {start} and, below it, a line {end} where the table is to stand")
     head, rest = text.split(start)
     tail = rest.split(end)[1]
     return f"{head}{start}\n{content}\n{end}{tail}"
@@ -48,9 +46,7 @@ def write_table(folders: Sequence[Path], into: Path, marker: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the table is written, 1 after a line on stderr that says what to mend."""
     parser = argparse.ArgumentParser(prog="python -m pruning_lab.report.budgets", description=__doc__)
-    parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="RUN_FOLDER", help="folder of a finished run"
-    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_FOLDER", help="folder of a finished run")
     parser.add_argument("--into", required=True, type=Path, help="the Markdown file with the markers")
     parser.add_argument("--marker", default="budgets", help="name of the markers (default: budgets)")
     options = parser.parse_args(arguments)

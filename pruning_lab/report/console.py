@@ -172,9 +172,7 @@ class _BarTask:
 
 
 class _LineTask:
-    def __init__(
-        self, reporter: ConsoleReporter, name: str, total: float | None, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, reporter: ConsoleReporter, name: str, total: float | None, clock: Callable[[], float]) -> None:
         self._reporter = reporter
         self._name = name
         self._total = total

@@ -78,9 +78,7 @@ def layer_widths(widths: Sequence[Mapping[str, int]], path: Path) -> Path:
         for side in (axes, ends):
             side.tick_params(axis="y", length=0)
             side.spines[:].set_visible(False)
-        figure.colorbar(
-            image, ax=axes, format=PercentFormatter(1.0, decimals=0), pad=0.02, fraction=0.04, aspect=30
-        )
+        figure.colorbar(image, ax=axes, format=PercentFormatter(1.0, decimals=0), pad=0.02, fraction=0.04, aspect=30)
     return path
 
 
@@ -97,9 +95,7 @@ def _plot_scores(axes: Axes, positions: Sequence[float], history: History) -> No
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=None))
     fractions = history.column(FLOPS)
     if len(fractions) > 1 and fractions[-1] == fractions[-2]:  # nothing was cut in the last step
-        axes.plot(
-            positions[-1:], after[-1:], "*", color=BLUE, markersize=12, label="final recovery", zorder=4
-        )
+        axes.plot(positions[-1:], after[-1:], "*", color=BLUE, markersize=12, label="final recovery", zorder=4)
 
 
 def _add_legend(axes: Axes) -> None:

@@ -31,9 +31,7 @@ def read_run(folder: Path) -> Run:
     folder = Path(folder)
     history = History.read(folder / "history.csv")
     if len(history) < 2:
-        raise LabError(
-            f"{folder / 'history.csv'}: no pruning step was done; give the folder of a finished run"
-        )
+        raise LabError(f"{folder / 'history.csv'}: no pruning step was done; give the folder of a finished run")
     return Run(folder, _read_config(folder / "config.yaml"), history, read_cards(folder))
 
 
@@ -68,9 +66,7 @@ def _read_config(path: Path) -> Mapping[str, Any]:
     try:
         config = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except OSError as error:
-        raise LabError(
-            f"{path}: can't be read ({error.strerror}); give the folder of a finished run"
-        ) from error
+        raise LabError(f"{path}: can't be read ({error.strerror}); give the folder of a finished run") from error
     except YAMLError as error:
         raise LabError(f"{path}: not YAML ({' '.join(str(error).split())}); correct the file") from error
     if not isinstance(config, dict):

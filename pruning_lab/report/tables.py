@@ -55,9 +55,7 @@ def read_cards(run_folder: Path) -> Cards:
         models = {side: Card(**content[side]) for side in ("base", "pruned")}
         return Cards(**(content | models))
     except OSError as error:
-        raise LabError(
-            f"{path}: can't be read ({error.strerror}); give the folder of a finished run"
-        ) from error
+        raise LabError(f"{path}: can't be read ({error.strerror}); give the folder of a finished run") from error
     except (ValueError, TypeError, KeyError) as error:
         raise LabError(f"{path}: not a card of this version ({error}); run the experiment again") from error
 

@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 from pruning_lab.data.eyes.brush import Floats, soft_noise
 
 
-def photograph(
-    picture: Floats, grey: bool, blur: float, noise: float, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def photograph(picture: Floats, grey: bool, blur: float, noise: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return uint8 [H, W, 3] of `picture` [H, W, 3] (0..1) under uneven light, blurred and noisy.
 
     `blur` and `noise` scale how strong these are at most; `grey` photographs in shades of one colour.

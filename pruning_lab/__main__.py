@@ -1,0 +1,64 @@
+"""The command line: `python -m pruning_lab +experiment=unet_ipad`. Hydra's door; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from pruning_lab.config import conf_folder, register_schema, run_task
+from pruning_lab.errors import LabError
+
+FAILED, INTERRUPTED = 1, 130
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+def job(config: DictConfig) -> Any:
+    """One job; returns the number that `returns` names, for sweepers that optimise it."""
+    settings = HydraConfig.get()
+    try:
+        return run_task(config, settings.runtime.output_dir, dict(settings.runtime.choices))
+    except LabError as error:
+        if settings.mode == RunMode.MULTIRUN:
+            print(f"job {settings.job.num} failed: {error}", file=sys.stderr, flush=True)
+        raise
+
+
+def main() -> int:
+    """Run Hydra, and say a user's mistake in one line."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    register_schema()
+    try:
+        job()
+    except (LabError, HydraException, OmegaConfBaseException) as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is in the run's folder", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _one_line(error: BaseException) -> str:
+    """An exception and what caused it, told once each, on one line."""
+    told: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        text = " ".join(str(current).split())
+        if text and not any(text in earlier for earlier in told):
+            told.append(text)
+        if isinstance(current, LabError):
+            break
+        current = current.__cause__
+    return ": ".join(told) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

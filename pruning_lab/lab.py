@@ -1,0 +1,158 @@
+"""One experiment from start to end: read `prune` first. Knows neither Hydra nor MLflow, only an Experiment's parts."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from pruning_lab.closing import close
+from pruning_lab.devices import deterministic, seed_everything
+from pruning_lab.experiment import Experiment
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.importance import check_scores
+from pruning_lab.resources import measure
+from pruning_lab.selection import Choice
+from pruning_lab.snapshots import Snapshots
+from pruning_lab.stages import (
+    Counted,
+    finish_step,
+    heal,
+    prove_cut,
+    show_samples,
+    trained_base,
+    training_costs,
+    validate,
+)
+from pruning_lab.state import RunState
+from pruning_lab.surgery import cut
+from pruning_lab.training import NonFiniteLossError
+
+
+def prune(lab: Experiment) -> dict[str, float]:
+    """Train or fetch the base, prune it step by step until the budget is met, and keep the most promising model.
+
+    Returns:
+        the run's summary: `best/val_iou`, `best/flops_fraction`, `test/iou`, ...
+    """
+    with _tracked(lab):
+        state = begin(lab)
+        failure: NonFiniteLossError | None = None
+        try:
+            while not state.ended:
+                scores = score(lab, state)
+                choice = choose(lab, state, scores)
+                if not state.ended:
+                    advance(lab, state, choice)
+            recover_at_end(lab, state)
+        except NonFiniteLossError as error:
+            failure, state.ended = error, str(error)
+        summary = close(lab, state)
+        if failure is not None:
+            raise failure
+        return summary
+
+
+def begin(lab: Experiment) -> RunState:
+    """The state before the first cut: the base, its channel graph, and its row in the history."""
+    deterministic(lab.deterministic)
+    show_samples(lab)
+    digest, base = trained_base(lab)
+    seed_everything(lab.seed)
+    model = lab.settings.place(copy.deepcopy(base))
+    graph = ChannelGraph.trace(model, lab.example())
+    original = measure(graph)
+    state = RunState(
+        model=model,
+        graph=graph,
+        optimizer=lab.recovery.new_optimizer(model),
+        base=base,
+        base_hash=digest,
+        original=original,
+        floors=lab.floors.resolve(model, graph, original),
+        snapshots=Snapshots(lab.validation.keep),
+        preference=dict(lab.selection.prefer),
+    )
+    lab.reporter.say(
+        f"{len(graph)} groups of filters in {len(graph.layers)} layers, {int(graph.prunable.sum())} prunable; "
+        f"{original.macs / 1e6:.1f} M MACs, {original.weights / 1e6:.3f} M weights"
+    )
+    finish_step(lab, state, validate(lab, state))
+    return state
+
+
+def score(lab: Experiment, state: RunState) -> Tensor:
+    """Importance of every group, float [n_groups]; what the method cost goes into the coming row."""
+    batches = Counted(lab.loaders().score_batches())
+    started = time.perf_counter()
+    scores = check_scores(lab.importance(state.model, state.graph, batches), state.graph, lab.importance)
+    state.costs = {"cost/score_seconds": time.perf_counter() - started, "cost/score_images": batches.images}
+    return scores
+
+
+def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
+    """The groups that leave next; sets `state.ended` when there is nothing more to do."""
+    choice = lab.selection(scores, state.graph, state.floors, lab.stop, state.original)
+    fractions = measure(state.graph).fractions_of(state.original)
+    if not lab.stop(fractions):
+        state.ended = "budget"
+    elif lab.max_steps is not None and state.step >= lab.max_steps:
+        state.ended = "max_steps"
+    elif not bool(choice.groups.any()):
+        state.ended = "floors"
+        lab.reporter.warn(
+            f"the budget can't be met: {', '.join(sorted(lab.stop(fractions)))} still above it and no group may leave; "
+            f"floors bind at {', '.join(choice.bound) or 'every layer'}; lower floors.* or raise the budget"
+        )
+    return choice
+
+
+def advance(lab: Experiment, state: RunState, choice: Choice) -> None:
+    """One pruning step: cut, validate, recover, validate, log."""
+    started = time.perf_counter()
+    if dict(choice.preference) != state.preference:
+        state.preference = dict(choice.preference)
+        spelled = ", ".join(f"{name} {value:g}" for name, value in state.preference.items())
+        lab.reporter.say(f"selection now prefers {spelled}: the rest of the budget is met")
+    if lab.verify and state.step == 0:
+        prove_cut(lab, state, choice.groups)
+    before = time.perf_counter()
+    cut(state.model, state.graph, choice.groups, state.optimizer)
+    state.costs["cost/cut_seconds"] = time.perf_counter() - before
+    row = validate(lab, state)
+    after_cut = {"val/iou_before_recovery": row["val/iou"], "val/loss_before_recovery": row["val/loss"]}
+    report = heal(lab, state, f"recovery {state.step + 1}", final=False)
+    row = validate(lab, state) | after_cut | training_costs(report)
+    row |= {f"selection/prefer_{name}": value for name, value in state.preference.items()}
+    row |= {"selection/groups_removed": float(choice.groups.sum())}
+    state.step += 1
+    state.costs["cost/step_seconds"] = time.perf_counter() - started + state.costs["cost/score_seconds"]
+    finish_step(lab, state, row)
+
+
+def recover_at_end(lab: Experiment, state: RunState) -> None:
+    """The long, final recovery; it gets a row of its own after the last step's."""
+    if lab.recovery.total_steps(len(lab.loaders().train_loader(0)), final=True) == 0:
+        return
+    report = heal(lab, state, "final recovery", final=True)
+    state.step += 1
+    state.costs = {}
+    finish_step(lab, state, validate(lab, state) | training_costs(report))
+
+
+@contextmanager
+def _tracked(lab: Experiment) -> Iterator[None]:
+    """Open the run in the tracking store, and close it with what became of it."""
+    lab.tracker.start(lab.output_root, lab.parameters, lab.tags)
+    try:
+        yield
+    except KeyboardInterrupt:
+        lab.tracker.finish("KILLED")
+        raise
+    except BaseException:
+        lab.tracker.finish("FAILED")
+        raise
+    lab.tracker.finish("FINISHED")

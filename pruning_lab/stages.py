@@ -1,0 +1,163 @@
+"""The stages of a run that `lab` puts in order: base, proof of the first cut, recovery, validation, the step's row."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lab.base_cache import base_hash, code_version, load_or_train
+from pruning_lab.devices import random_state, seed_everything
+from pruning_lab.errors import LabError
+from pruning_lab.experiment import Experiment
+from pruning_lab.graph.prove import verify
+from pruning_lab.report.console import Task
+from pruning_lab.report.samples import augmented_samples
+from pruning_lab.resources import measure
+from pruning_lab.state import RunState
+from pruning_lab.training import TrainReport
+
+TOLERANCE = 1e-4
+"""Largest difference between the cut and the masked model, relative to the output, that counts as exact in float32."""
+
+SAMPLES = 8
+"""Augmented images in the picture at the start of a run."""
+
+
+class Counted:
+    """Batches that remember how many images were looked at, over however many passes."""
+
+    def __init__(self, batches: list[tuple[Tensor, Tensor]]) -> None:
+        self._batches = batches
+        self.images = 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for image, mask in self._batches:
+            self.images += len(image)
+            yield image, mask
+
+
+def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
+    """The base's hash, and the base on the CPU: from the cache, or trained now."""
+    loaders = lab.loaders(lab.base.seed)
+    code = code_version(lab.loss, lab.build_model())
+    facts = {"data": lab.data.fingerprint(), "code": code, "torch": torch.__version__}
+    digest = base_hash({**lab.base_recipe, **facts})
+
+    def build() -> nn.Module:
+        seed_everything(lab.base.seed)
+        return lab.build_model()
+
+    def train(model: nn.Module) -> dict[str, float]:
+        with lab.reporter.task("base", lab.base.total_steps(len(loaders.train_loader(0)))) as task:
+            report = lab.base.train(
+                model, loaders.train_loader, loss=lab.loss, settings=lab.settings, on_batch=progress(task)
+            )
+        return training_costs(report)
+
+    cache = lab.base_cache if lab.base.cache else None
+    model, info, cached = load_or_train(cache, digest, build, train)
+    seconds = info["cost/recovery_seconds"]
+    lab.reporter.say(f"base {digest}: {'from the cache' if cached else f'trained in {seconds:.0f} s'}")
+    return digest, model.cpu()
+
+
+def prove_cut(lab: Experiment, state: RunState, groups: Tensor) -> None:
+    """Compare the cut with the masked model on real images, before anything is cut.
+
+    Raises:
+        LabError: they differ.
+    """
+    image, _ = lab.loaders().score_batches(4)[0]
+    difference = verify(state.model, state.graph, groups, image.to(lab.settings.device))
+    state.costs["cost/verify_difference"] = difference
+    if difference > TOLERANCE and not state.graph.mixed:
+        raise LabError(
+            f"the first cut changed the model's output by {difference:.1e} (relative) against the masked model; "
+            "please report this model, or freeze the layers concerned with floors.by_module"
+        )
+    note = " (a normalisation over channels is in the way of exactness)" if state.graph.mixed else ""
+    lab.reporter.say(f"first cut proved on real images: cut and masked differ by {difference:.1e}{note}")
+
+
+def heal(lab: Experiment, state: RunState, name: str, final: bool) -> TrainReport:
+    """Train after a cut; every recovery of a run sees other shuffles."""
+    loaders = lab.loaders()
+    total = lab.recovery.total_steps(len(loaders.train_loader(0)), final=final)
+    with lab.reporter.task(name, total) as task:
+        report = lab.recovery.heal(
+            state.model,
+            state.optimizer,
+            loaders.train_loader,
+            loss=lab.loss,
+            final=final,
+            first_epoch=state.epoch,
+            settings=lab.settings,
+            on_batch=progress(task),
+        )
+    state.epoch += math.ceil(report.epochs)
+    return report
+
+
+def validate(lab: Experiment, state: RunState) -> dict[str, float]:
+    """`val/...` scores of the model as it is now."""
+    started = time.perf_counter()
+    scores = lab.validator().evaluate(state.model, lab.loaders().eval_loader("val"))
+    state.costs["cost/validation_seconds"] = (
+        state.costs.get("cost/validation_seconds", 0.0) + time.perf_counter() - started
+    )
+    return {f"val/{name}": value for name, value in scores.items()}
+
+
+def finish_step(lab: Experiment, state: RunState, row: dict[str, float]) -> None:
+    """A step is done: write its row, log it, keep a snapshot. Nothing of a step is written before this."""
+    now = measure(state.graph)
+    fractions = now.fractions_of(state.original)
+    resources = {
+        "resources/flops": now.flops,
+        "resources/flops_fraction": fractions["flops"],
+        "resources/weights": now.weights,
+        "resources/weights_fraction": fractions["weights"],
+        "resources/macs": now.macs,
+        "resources/bytes": now.bytes,
+    }
+    state.random = random_state()
+    state.widths.append(state.graph.widths)
+    state.snapshots.add(state.step, state.model, state.graph)
+    state.history.append({"step": state.step, **resources, **row, **state.costs})
+    state.costs = {}
+    state.history.write(lab.folder / "history.csv")
+    logged = {name: value for name, value in state.history[-1].items() if name != "step"}
+    lab.tracker.log_step(state.step, logged)
+    lab.reporter.step_line(state.history[-1])
+
+
+def show_samples(lab: Experiment) -> None:
+    """The picture of augmented training images that is logged at the start of every run."""
+    pairs = lab.loaders().sample_picture_data(min(SAMPLES, len(lab.data.train)))
+    images, masks = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    path = augmented_samples(images, masks, lab.data.class_names, lab.folder / "figures" / "augmented_samples.png")
+    lab.tracker.log_artifact(path, "figures")
+
+
+def training_costs(report: TrainReport) -> dict[str, float]:
+    """What a training spent, under the names of the history."""
+    return {
+        "cost/recovery_epochs": report.epochs,
+        "cost/recovery_seconds": report.seconds,
+        "cost/recovery_images": report.images,
+        "cost/learning_rate": report.learning_rate_start,
+    }
+
+
+def progress(task: Task) -> Callable[[float], None]:
+    """Move a progress bar by one with every batch, and show its loss."""
+
+    def on_batch(loss: float) -> None:
+        task.advance()
+        task.note(f"loss {loss:.3f}")
+
+    return on_batch

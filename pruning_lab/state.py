@@ -1,0 +1,51 @@
+"""All that a run needs to go on between two steps, in one object. Knows no config and no tracking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from pruning_lab.devices import random_state
+from pruning_lab.floors import LayerFloors
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.history import History
+from pruning_lab.resources import Resources
+from pruning_lab.snapshots import Snapshots
+
+
+@dataclass
+class RunState:
+    """A run between two steps.
+
+    Attributes:
+        base: the trained, unpruned model, on the CPU; never changed.
+        base_hash: what identifies it.
+        original: its resources.
+        step: pruning steps done.
+        epoch: epochs trained since the base, so that every recovery sees other shuffles.
+        widths: layer -> filters, after each step; the base's first.
+        preference: how much each resource matters in the ranking of the last step.
+        costs: what the step under way has spent so far, under the names of the history.
+        ended: why the run ended: `budget`, `floors`, `max_steps`, or an error's text; empty while it goes on.
+        random: the state of all generators after the last step.
+    """
+
+    model: nn.Module
+    graph: ChannelGraph
+    optimizer: Optimizer
+    base: nn.Module
+    base_hash: str
+    original: Resources
+    floors: LayerFloors
+    snapshots: Snapshots[ChannelGraph]
+    history: History = field(default_factory=History)
+    step: int = 0
+    epoch: int = 0
+    widths: list[dict[str, int]] = field(default_factory=list)
+    preference: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    ended: str = ""
+    random: dict[str, Any] = field(default_factory=random_state)

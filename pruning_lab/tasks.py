@@ -1,0 +1,93 @@
+"""What `task=...` can be: each takes a checked config, the run's folder and the choices and returns a number or None."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from pruning_lab import lab
+from pruning_lab.checkpoint import Builder
+from pruning_lab.config import build, fill_null, flat_parameters, plain
+from pruning_lab.data import SegmentationData
+from pruning_lab.devices import TrainSettings
+from pruning_lab.errors import LabError
+from pruning_lab.experiment import Experiment
+from pruning_lab.report.console import ConsoleReporter
+from pruning_lab.tracking import git_commit
+
+BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm")
+"""What of the config goes into a trained base; the data's fingerprint, the batch size and the code come on top."""
+
+
+def prune(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:
+    """Prune a network; returns the summary metric that `returns` names."""
+    experiment = experiment_of(config, folder, choices)
+    summary = lab.prune(experiment)
+    if config.returns not in summary:
+        raise LabError(f"returns={config.returns} is not in the run's summary; use one of {', '.join(sorted(summary))}")
+    return summary[config.returns]
+
+
+def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Experiment:
+    """The experiment that a config describes; the resolved config is written to the run's folder."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    data: SegmentationData = build(config.data)
+    _fill_from_data(config, data)
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    model = plain(config.model)
+    arguments = {key: value for key, value in model.items() if key not in ("_target_", "_convert_")}
+    return Experiment(
+        build_model=lambda: build(config.model),
+        builder=Builder(model["_target_"], arguments),
+        data=data,
+        augmentation=build(config.augmentation),
+        make_loaders=build(config.loader),
+        loss=build(config.loss),
+        base=build(config.base),
+        importance=build(config.importance),
+        selection=build(config.selection),
+        floors=build(config.floors),
+        stop=build(config.stop),
+        recovery=build(config.recovery),
+        validation=build(config.validation),
+        tracker=build(config.tracking),
+        reporter=ConsoleReporter(),
+        settings=TrainSettings(config.device, config.precision, config.channels_last, config.clip_norm),
+        folder=folder,
+        output_root=Path(config.output_root).absolute(),
+        base_cache=Path(config.base_cache).absolute(),
+        base_recipe=_base_recipe(config),
+        seed=config.seed,
+        deterministic=config.deterministic,
+        verify=config.verify,
+        max_steps=config.max_steps,
+        parameters=flat_parameters(config, choices),
+        tags={"git_commit": git_commit(), "command": _command(), "run_folder": str(folder)},
+    )
+
+
+def _fill_from_data(config: DictConfig, data: SegmentationData) -> None:
+    """Null means: taken from the data, or from the stop rule."""
+    fill_null(config.model, classes=len(data.class_names), in_channels=data.channels)
+    fill_null(config.loss, ignore_index=data.ignore_index)
+    for resource in ("flops", "weights"):
+        if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
+            fill_null(config.validation.promise, **{resource: config.stop[resource]})
+
+
+def _base_recipe(config: DictConfig) -> dict[str, Any]:
+    recipe = {key: plain(config[key]) for key in BASE_KEYS}
+    recipe["base"] = {key: value for key, value in recipe["base"].items() if key != "cache"}
+    return {**recipe, "batch_size": config.loader.get("batch_size")}
+
+
+def _command() -> str:
+    return "python -m pruning_lab " + shlex.join(sys.argv[1:])
