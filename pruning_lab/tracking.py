@@ -30,9 +30,11 @@ Item = TypeVar("Item")
 # Limits of MLflow's REST interface.
 LONGEST_PARAMETER = 6000
 LONGEST_TAG = 8000
-LONGEST_DIGEST = 36
 MOST_PARAMETERS_PER_CALL = 100
 MOST_METRICS_PER_CALL = 1000
+
+# Enough of a fingerprint to tell data sets apart where MLflow's table has room for a word.
+DIGEST_LENGTH = 12
 
 SQLITE = "sqlite:///"
 
@@ -107,7 +109,9 @@ class MlflowTracker:
     this class says what goes wrong, in one line each.
     """
 
-    def __init__(self, uri: str | None = None, experiment: str = "pruning_lab", run_name: str | None = None) -> None:
+    def __init__(
+        self, uri: str | None = None, experiment: str = "pruning_lab", run_name: str | None = None
+    ) -> None:
         self.uri = uri
         self.experiment = experiment
         self.run_name = run_name
@@ -123,8 +127,13 @@ class MlflowTracker:
         _silence_mlflow()
         try:
             self._client, experiment_id = _open(uri, self.experiment)
+            shown = {
+                "mlflow.user": _user(),
+                "mlflow.source.name": "pruning_lab",
+                "mlflow.source.type": "LOCAL",
+            }
             texts = {name: text[:LONGEST_TAG] for name, text in tags.items()}
-            run = self._client.create_run(experiment_id, run_name=self.run_name, tags={"mlflow.user": _user(), **texts})
+            run = self._client.create_run(experiment_id, run_name=self.run_name, tags=shown | texts)
             self.run_id = run.info.run_id
             self._log_parameters(parameters)
         except LabError:
@@ -174,7 +183,7 @@ class MlflowTracker:
 
         profile = json.dumps(dict(counts))
         source = json.dumps({"fingerprint": fingerprint})
-        dataset = Dataset(name, fingerprint[:LONGEST_DIGEST], "code", source, profile=profile)
+        dataset = Dataset(name, fingerprint[:DIGEST_LENGTH], "code", source, profile=profile)
         entry = DatasetInput(dataset, [InputTag("mlflow.data.context", "pruning")])
         call = partial(self._client.log_inputs, self.run_id, [entry])
         self._backlog.deliver(f"dataset {name}", call)

@@ -23,8 +23,9 @@ class Card:
     macs: int
     weights: int
     latency_ms: float
-    iou: float
-    dice: float
+    val_iou: float
+    test_iou: float
+    test_dice: float
     disk_bytes: int
 
 
