@@ -45,8 +45,8 @@ def code_version(*objects: object) -> str:
     Args:
         objects: a user's own model, loss and so on, whose source files are then covered too.
     """
-    own = [path for name in _MAKES_A_BASE for path in _sources(_PACKAGE / name)]
-    named = {str(path.relative_to(_PACKAGE)): path for path in own}
+    own = {path.relative_to(_PACKAGE): path for path in sorted(_PACKAGE.rglob("*.py"))}
+    named = {name.as_posix(): path for name, path in own.items() if name.parts[0] in _MAKES_A_BASE}
     for thing in objects:
         kind = thing if inspect.isclass(thing) or inspect.isfunction(thing) else type(thing)
         path = inspect.getsourcefile(kind)
@@ -143,7 +143,3 @@ def _canonical(parts: dict[str, Any]) -> str:
 def _file_hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sources(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]

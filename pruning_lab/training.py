@@ -51,7 +51,8 @@ def total_steps(epochs: float | None, steps: int | None, batches_per_epoch: int)
         raise LabError("a training needs a length: set epochs or steps")
     if not 0 <= epochs < math.inf:
         raise LabError(f"epochs={epochs} must be a number that is not negative")
-    return math.ceil(epochs * batches_per_epoch)
+    # 1.1 epochs of 10 batches are 11 steps, and not the 12 that the product's last bit would make.
+    return math.ceil(round(epochs * batches_per_epoch, 6))
 
 
 def train(
