@@ -19,7 +19,9 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 class BaseTraining:
     """How the base is trained: `epochs`, or `steps` when given.
 
-    `cache` says whether the base may come from the cache of bases and be kept there; whoever calls obeys it.
+    `cache` says whether the base may come from the cache of bases and be kept there; `seed` draws its first weights
+    and orders its data, apart from the run's own seed, so that runs of several seeds share one base. Whoever
+    calls obeys both.
     """
 
     optimizer: OptimizerFactory
@@ -27,6 +29,7 @@ class BaseTraining:
     epochs: float | None = 30
     steps: int | None = None
     cache: bool = True
+    seed: int = 0
 
     def total_steps(self, batches_per_epoch: int) -> int:
         """Optimizer steps that `train` will take."""

@@ -17,7 +17,7 @@ CARDS_FILE = "card.json"
 
 @dataclass(frozen=True)
 class Card:
-    """What one model costs and how well it segments. `iou` and `dice` are fractions, `macs` is per image."""
+    """What one model costs and how well it segments: scores are fractions, `macs` is per image."""
 
     name: str
     macs: int
@@ -67,8 +67,9 @@ def before_after_rows(base: Card, pruned: Card) -> list[dict[str, str]]:
         _cost("MACs", base.macs, pruned.macs, units.count),
         _cost("weights", base.weights, pruned.weights, units.count),
         _cost("CPU latency", base.latency_ms, pruned.latency_ms, units.milliseconds),
-        _score("IoU", base.iou, pruned.iou),
-        _score("Dice", base.dice, pruned.dice),
+        _score("validation IoU", base.val_iou, pruned.val_iou),
+        _score("test IoU", base.test_iou, pruned.test_iou),
+        _score("test Dice", base.test_dice, pruned.test_dice),
         _cost("size on disk", base.disk_bytes, pruned.disk_bytes, units.size),
     ]
 

@@ -21,8 +21,8 @@ def run_folder(folder: Path, stop: str = "stop: {flops: 0.25}\n", met: bool = Tr
     history.append({"step": 2, "val/iou": 0.86, "val/iou_before_recovery": 0.7})
     history.append({"step": 3, "val/iou": 0.895, "test/iou": 0.891})
     history.write(folder / "history.csv")
-    base = Card("base", 4_000_000_000, 17_263_042, 158.24, 0.9, 0.94, 69_000_000)
-    pruned = Card("pruned", 980_000_000, 2_000_000, 61.0, 0.895, 0.93, 8_000_000)
+    base = Card("base", 4_000_000_000, 17_263_042, 158.24, 0.9, 0.9, 0.94, 69_000_000)
+    pruned = Card("pruned", 980_000_000, 2_000_000, 61.0, 0.895, 0.895, 0.93, 8_000_000)
     write_cards(folder, Cards(base, pruned, "3fa9", 1, "abc", met))
     return folder
 

@@ -22,8 +22,9 @@ BASE = Card(
     macs=4_000_000_000,
     weights=17_263_042,
     latency_ms=158.2,
-    iou=0.874,
-    dice=0.93,
+    val_iou=0.874,
+    test_iou=0.86,
+    test_dice=0.93,
     disk_bytes=69_100_000,
 )
 PRUNED = Card(
@@ -31,8 +32,9 @@ PRUNED = Card(
     macs=1_000_000_000,
     weights=2_000_000,
     latency_ms=61.0,
-    iou=0.8782,
-    dice=0.92,
+    val_iou=0.8782,
+    test_iou=0.855,
+    test_dice=0.92,
     disk_bytes=8_100_000,
 )
 WIDTHS = [
@@ -70,8 +72,9 @@ def test_each_quantity_is_told_for_both_models_with_its_change() -> None:
         "MACs": ("4.00 G", "1.00 G", "-75.0 %"),
         "weights": ("17.3 M", "2.00 M", "-88.4 %"),
         "CPU latency": ("158 ms", "61.0 ms", "-61.4 %"),
-        "IoU": ("87.40 %", "87.82 %", "+0.42 points"),
-        "Dice": ("93.00 %", "92.00 %", "-1.00 points"),
+        "validation IoU": ("87.40 %", "87.82 %", "+0.42 points"),
+        "test IoU": ("86.00 %", "85.50 %", "-0.50 points"),
+        "test Dice": ("93.00 %", "92.00 %", "-1.00 points"),
         "size on disk": ("69.1 MB", "8.10 MB", "-88.3 %"),
     }
 
@@ -80,7 +83,7 @@ def test_the_table_shows_the_rows_under_the_models_names() -> None:
     heading, _, *body = rendered(before_after(BASE, PRUNED))
     assert heading == ["base", "pruned", "change"]
     assert body[0] == ["MACs", "4.00 G", "1.00 G", "-75.0 %"]
-    assert len(body) == 6
+    assert len(body) == 7
 
 
 def test_widths_tell_the_base_and_the_end() -> None:
