@@ -26,8 +26,10 @@ def job(config: DictConfig) -> Any:
     try:
         return run_task(config, settings.runtime.output_dir, dict(settings.runtime.choices))
     except LabError as error:
-        if settings.mode == RunMode.MULTIRUN:
-            print(f"job {settings.job.num} failed: {error}", file=sys.stderr, flush=True)
+        if settings.mode == RunMode.RUN:
+            sys.exit(f"error: {error}")
+        # Raised, so that the sweeper marks this job as failed and goes on with the others.
+        print(f"job {settings.job.num} failed: {error}", file=sys.stderr, flush=True)
         raise
 
 
