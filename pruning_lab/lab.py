@@ -59,6 +59,8 @@ def prune(lab: Experiment) -> dict[str, float]:
 def begin(lab: Experiment) -> RunState:
     """The state before the first cut: the base, its channel graph, and its row in the history."""
     deterministic(lab.deterministic)
+    counts = {split: len(lab.data.split(split)) for split in ("train", "val", "test")}
+    lab.tracker.log_dataset(lab.data.name, lab.data.fingerprint(), counts)
     show_samples(lab)
     digest, base = trained_base(lab)
     seed_everything(lab.seed)

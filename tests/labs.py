@@ -1,0 +1,127 @@
+"""A whole experiment on next to nothing, for tests of the loop."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pruning_lab.checkpoint import Builder
+from pruning_lab.data import Augmentation, Loaders, SegmentationData
+from pruning_lab.experiment import Experiment
+from pruning_lab.floors import Floors
+from pruning_lab.importance import WeightNorm
+from pruning_lab.losses import CrossEntropy
+from pruning_lab.models import UNet
+from pruning_lab.promise import BestWithinBudget
+from pruning_lab.recovery import BaseTraining, Recovery
+from pruning_lab.selection import Selection, ShareOf
+from pruning_lab.stopping import Flops
+from pruning_lab.validation import Validation
+
+SIZE = 16
+CLASSES = 2
+
+
+@dataclass(frozen=True)
+class Squares:
+    """A bright square on dark noise, somewhere; the square is class 1."""
+
+    count: int
+    seed: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        stream = np.random.default_rng((self.seed, index))
+        image = stream.integers(0, 120, (SIZE, SIZE, 3), dtype=np.uint8)
+        mask = np.zeros((SIZE, SIZE), dtype=np.uint8)
+        top, left = stream.integers(0, SIZE // 2, 2)
+        mask[top : top + 6, left : left + 6] = 1
+        image[mask == 1] += 100
+        return image, mask
+
+    def label(self, index: int) -> str:
+        return f"square {index}"
+
+
+def squares() -> SegmentationData:
+    splits = [Squares(count, seed) for seed, count in enumerate((16, 8, 8))]
+    return SegmentationData("squares", ("ground", "square"), None, *splits, (0.5,) * 3, (0.25,) * 3, "squares 1")
+
+
+def tiny_lab(folder: Path, **changes: Any) -> Experiment:
+    """A U-Net of width 4 on squares; `changes` replace parts of the experiment."""
+    arguments = {"in_channels": 3, "classes": CLASSES, "width": 4, "depth": 2}
+    adam = partial(torch.optim.Adam, lr=1e-2)
+    experiment = Experiment(
+        build_model=lambda: UNet(**arguments),
+        builder=Builder("pruning_lab.models.UNet", arguments),
+        data=squares(),
+        augmentation=Augmentation([]),
+        make_loaders=partial(Loaders, batch_size=8, workers=0, score_images=8),
+        loss=CrossEntropy(),
+        base=BaseTraining(adam, epochs=2),
+        importance=WeightNorm(),
+        selection=Selection(ShareOf("flops", 0.2)),
+        floors=Floors(by_type={"Conv2d": 0.1, "ConvTranspose2d": 0.1}),
+        stop=Flops(0.5),
+        recovery=Recovery(adam, epochs=1, final_epochs=1),
+        validation=Validation(BestWithinBudget(flops=0.5), keep=3),
+        folder=folder / "run",
+        output_root=folder,
+        base_cache=folder / "bases",
+        base_recipe={"model": arguments},
+    )
+    (folder / "run").mkdir(parents=True, exist_ok=True)
+    (folder / "run" / "config.yaml").write_text("stop:\n  flops: 0.5\n")
+    return replace(experiment, **changes)
+
+
+class Recorder:
+    """A tracker that keeps what it is told."""
+
+    run_id = "recorded"
+    lost = False
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, dict[str, float]]] = []
+        self.summary: dict[str, float] = {}
+        self.artifacts: list[str] = []
+        self.tables: dict[str, Sequence[Any]] = {}
+        self.datasets: list[str] = []
+        self.status = ""
+
+    def start(self, output_root: Path, parameters: Any, tags: Any) -> None:
+        self.parameters, self.tags = dict(parameters), dict(tags)
+
+    def log_step(self, step: int, metrics: Any) -> None:
+        self.steps.append((step, dict(metrics)))
+
+    def log_summary(self, metrics: Any) -> None:
+        self.summary.update(metrics)
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        assert Path(path).is_file()
+        self.artifacts.append(f"{folder or ''}/{Path(path).name}")
+
+    def log_table(self, name: str, rows: Any) -> None:
+        self.tables[name] = list(rows)
+
+    def log_dataset(self, name: str, fingerprint: str, counts: Any) -> None:
+        self.datasets.append(name)
+
+    def log_model_folder(self, path: Path) -> None:
+        self.artifacts.append("/model")
+
+    def finish(self, status: str) -> None:
+        self.status = status
+
+
+def scoring(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the graph alone as an importance method."""
+    return lambda model, graph, batches: function(graph)

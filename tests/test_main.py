@@ -1,0 +1,98 @@
+"""The command line as a user meets it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pruning_lab.history import History
+
+SMALL = ["+experiment=unet_ipad", "+debug=limit", "threads=1"]
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pruning_lab", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_help_does_not_pay_for_torch_or_mlflow(tmp_path: Path) -> None:
+    code = "import sys, pruning_lab.__main__; print(sorted({'torch', 'mlflow', 'albumentations'} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+    started = time.perf_counter()
+    answer = run(tmp_path, "--help")
+    assert answer.returncode == 0
+    assert "importance" in answer.stdout
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["seeed=1"], "seeed"),
+        (["importance.omga=1"], "omga"),
+        (["+importance.omga=1"], "did you mean importance.omega"),
+        (["importance=ipda"], "ipda"),
+        (["data=folder"], "data.root"),
+        (["data=folder", "data.root=nowhere"], "nowhere"),
+        (["stop.flops=25"], "0.25"),
+        (["device=warp"], "warp"),
+        (["importance=function", "importance.path=no.such"], "no.such"),
+    ],
+)
+def test_a_mistake_is_one_line_without_a_traceback(arguments: list[str], told: str, tmp_path: Path) -> None:
+    answer = run(tmp_path, *SMALL, "tracking=none", *arguments)
+    assert answer.returncode == 1
+    lines = answer.stderr.strip().splitlines()
+    assert len(lines) == 1, answer.stderr
+    assert lines[0].startswith("error: ")
+    assert told in lines[0]
+
+
+@pytest.mark.slow
+def test_a_run_leaves_what_its_folder_should_hold(tmp_path: Path) -> None:
+    answer = run(tmp_path, *SMALL)
+    assert answer.returncode == 0, answer.stderr
+    (folder,) = (tmp_path / "outputs" / "runs" / "debug").iterdir()
+    assert {"config.yaml", "history.csv", "card.json", "model", "figures"} <= {path.name for path in folder.iterdir()}
+    assert History.read(folder / "history.csv").column("resources/flops_fraction")[-1] <= 0.25
+    assert (tmp_path / "outputs" / "mlflow.db").is_file()
+    assert "MACs" in answer.stdout
+
+
+@pytest.mark.slow
+def test_a_sweep_shares_the_base_survives_a_failed_job_and_fills_one_experiment(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    answer = run(tmp_path, "-m", *SMALL, "importance=l1,random", "stop.flops=0.6,7")
+    assert answer.returncode == 1
+    failures = [line for line in answer.stderr.splitlines() if "failed:" in line]
+    assert len(failures) == 2
+    assert "stop.flops=7" in failures[0]
+    assert "Traceback" not in answer.stderr
+    client = MlflowClient(f"sqlite:///{tmp_path / 'outputs' / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "pruning_lab"]
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 2
+    assert {run.data.params["importance"] for run in runs} == {"l1", "random"}
+    assert len({run.data.tags["base_hash"] for run in runs}) == 1
+    assert len([path for path in (tmp_path / "outputs" / "bases").iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.slow
+def test_users_add_their_own_groups_and_classes(tmp_path: Path) -> None:
+    conf = tmp_path / "mine" / "importance"
+    conf.mkdir(parents=True)
+    (conf / "by_index.yaml").write_text("_target_: by_index.ByIndex\nfactor: 2.0\n")
+    (tmp_path / "by_index.py").write_text(
+        "import torch\n"
+        "class ByIndex:\n"
+        "    def __init__(self, factor):\n"
+        "        self.factor = factor\n"
+        "    def __call__(self, model, graph, batches):\n"
+        "        return self.factor * torch.arange(len(graph), dtype=torch.float32)\n"
+    )
+    answer = run(tmp_path, "--config-dir", "mine", *SMALL, "importance=by_index", "tracking=none", "max_steps=1")
+    assert answer.returncode == 0, answer.stderr
