@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from filelock import FileLock
@@ -43,15 +44,16 @@ def code_version(*objects: object) -> str:
     """16 hex digits of the source that makes a base: the lab's own data, models and training, and more.
 
     Args:
-        objects: a user's own model, loss and so on, whose source files are then covered too.
+        objects: a user's own model, loss and so on, whose source files are then covered too; what was typed
+            into an interpreter or a notebook has none, and is not covered.
     """
     own = {path.relative_to(_PACKAGE): path for path in sorted(_PACKAGE.rglob("*.py"))}
     named = {name.as_posix(): path for name, path in own.items() if name.parts[0] in _MAKES_A_BASE}
     for thing in objects:
         kind = thing if inspect.isclass(thing) or inspect.isfunction(thing) else type(thing)
-        path = inspect.getsourcefile(kind)
+        path = _source_file(kind)
         if path is not None:
-            named[f"{kind.__module__}.{kind.__qualname__}"] = Path(path)
+            named[f"{kind.__module__}.{kind.__qualname__}"] = path
     return base_hash({name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in named.items()})
 
 
@@ -100,11 +102,24 @@ def load_or_train(
     finally:
         lock.release()
     if stored is None:
-        raise LabError(f"the base written to {entry} can't be read back: check that disk, or set base.cache=false")
+        raise LabError(
+            f"the base written to {entry} can't be read back: check that disk, or set base.cache=false"
+        )
     return *stored, False
 
 
-def _read(entry: Path, digest: str, build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, Any]] | None:
+def _source_file(kind: type | FunctionType) -> Path | None:
+    """None for what has no file: built-in types, and classes typed into an interpreter."""
+    try:
+        path = inspect.getsourcefile(kind)
+    except (TypeError, OSError):
+        return None
+    return Path(path) if path and Path(path).is_file() else None
+
+
+def _read(
+    entry: Path, digest: str, build: Callable[[], nn.Module]
+) -> tuple[nn.Module, dict[str, Any]] | None:
     """Model and info of an entry; None when there is none, or, with a warning, when it is damaged."""
     if not entry.exists():
         return None

@@ -57,7 +57,6 @@ class Snapshots(Generic[GraphType]):
         """
         # One deep copy of the pair, so that what the two share is shared by their copies.
         model, graph = copy.deepcopy((model, graph))
-        model.zero_grad(set_to_none=True)
         snapshot = Snapshot(step, model.cpu(), graph)
         if self._kept and self._kept[-1].step == step:
             self._kept.pop()

@@ -2,6 +2,7 @@ import json
 import logging
 import multiprocessing
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -59,6 +60,11 @@ class TestHash:
         assert code_version() == code_version()
         assert code_version(TinyNet) != code_version()
         assert code_version(TinyNet()) == code_version(TinyNet)
+
+    def test_the_code_version_passes_over_what_has_no_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(sys.modules["__main__"], "__file__")
+        typed_in = type("TypedIn", (), {"__module__": "__main__"})
+        assert code_version(dict, typed_in) == code_version()
 
 
 class TestCache:

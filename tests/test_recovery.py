@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 from torch.optim import SGD, Adam
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from pruning_lab.errors import LabError
 from pruning_lab.losses import CrossEntropy
@@ -24,7 +24,7 @@ def model() -> TinyNet:
     return TinyNet()
 
 
-@pytest.mark.parametrize("scheduler", [linear, partial(OneCycleLR, max_lr=0.1)])
+@pytest.mark.parametrize("scheduler", [linear, CosineAnnealingLR, partial(OneCycleLR, max_lr=0.1)])
 def test_every_recovery_starts_its_schedule_anew(model: TinyNet, scheduler) -> None:
     recovery = Recovery(adam, scheduler, epochs=1)
     optimizer = recovery.new_optimizer(model)
