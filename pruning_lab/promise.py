@@ -20,10 +20,18 @@ class BestWithinBudget:
         metric: name of the metric, higher is better.
         flops: largest fraction of the base's FLOPs; None sets no limit.
         weights: largest fraction of the base's weights; None sets no limit.
+        either: one of the limits is enough, as for the stop rule of that name.
     """
 
-    def __init__(self, metric: str = "val/iou", flops: float | None = None, weights: float | None = None) -> None:
+    def __init__(
+        self,
+        metric: str = "val/iou",
+        flops: float | None = None,
+        weights: float | None = None,
+        either: bool | None = False,
+    ) -> None:
         self.metric = metric
+        self.either = bool(either)
         limits = {"resources/flops_fraction": flops, "resources/weights_fraction": weights}
         self.limits = {name: limit for name, limit in limits.items() if limit is not None}
 
@@ -34,8 +42,9 @@ class BestWithinBudget:
         return [-math.inf if over > 0 else _value(row, self.metric) for row, over in zip(history, excess, strict=True)]
 
     def _excess(self, row: Row) -> float:
-        """By how much the row misses the limit that it misses most; 0 within all limits."""
-        return max((max(0.0, _value(row, name) - limit) for name, limit in self.limits.items()), default=0.0)
+        """By how much the row misses the limit that counts: the worst missed one, or with `either` the nearest."""
+        over = [max(0.0, _value(row, name) - limit) for name, limit in self.limits.items()]
+        return (min if self.either else max)(over, default=0.0)
 
 
 class MetricMinusPrice:

@@ -81,6 +81,7 @@ def _fill_from_data(config: DictConfig, data: SegmentationData) -> None:
     for resource in ("flops", "weights"):
         if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
             fill_null(config.validation.promise, **{resource: config.stop[resource]})
+    fill_null(config.validation.promise, either=str(config.stop.get("_target_")).endswith(".Either"))
 
 
 def _base_recipe(config: DictConfig) -> dict[str, Any]:

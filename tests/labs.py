@@ -54,7 +54,7 @@ def squares() -> SegmentationData:
     return SegmentationData("squares", ("ground", "square"), None, *splits, (0.5,) * 3, (0.25,) * 3, "squares 1")
 
 
-def tiny_lab(folder: Path, **changes: Any) -> Experiment:
+def tiny_lab(root: Path, **changes: Any) -> Experiment:
     """A U-Net of width 4 on squares; `changes` replace parts of the experiment."""
     arguments = {"in_channels": 3, "classes": CLASSES, "width": 4, "depth": 2}
     adam = partial(torch.optim.Adam, lr=1e-2)
@@ -72,13 +72,13 @@ def tiny_lab(folder: Path, **changes: Any) -> Experiment:
         stop=Flops(0.5),
         recovery=Recovery(adam, epochs=1, final_epochs=1),
         validation=Validation(BestWithinBudget(flops=0.5), keep=3),
-        folder=folder / "run",
-        output_root=folder,
-        base_cache=folder / "bases",
+        folder=root / "run",
+        output_root=root,
+        base_cache=root / "bases",
         base_recipe={"model": arguments},
     )
-    (folder / "run").mkdir(parents=True, exist_ok=True)
-    (folder / "run" / "config.yaml").write_text("stop:\n  flops: 0.5\n")
+    (root / "run").mkdir(parents=True, exist_ok=True)
+    (root / "run" / "config.yaml").write_text("stop:\n  flops: 0.5\n")
     return replace(experiment, **changes)
 
 

@@ -104,7 +104,7 @@ def test_the_same_seed_gives_the_same_history(tmp_path: Path) -> None:
 def test_another_seed_shares_the_base_and_draws_other_numbers(tmp_path: Path) -> None:
     hashes, losses = [], []
     for seed in (1, 2):
-        lab.prune(tiny_lab(tmp_path, seed=seed, importance=Random(seed), folder=tmp_path / "run"))
+        lab.prune(tiny_lab(tmp_path, seed=seed, importance=Random(seed)))
         history = History.read(tmp_path / "run" / "history.csv")
         hashes.append(read_cards(tmp_path / "run").base_hash)
         losses.append((history[0]["val/loss"], history[-1]["val/loss"]))

@@ -73,3 +73,12 @@ def test_last_is_the_last() -> None:
 def test_a_metric_that_is_not_in_the_history_is_named_with_those_that_are(promise: Promise) -> None:
     with pytest.raises(LabError, match=r"no metric val/ioU.*resources/flops_fraction.*val/iou"):
         promise(HISTORY)
+
+
+def test_either_limit_is_enough_when_asked() -> None:
+    rows = [
+        {"val/iou": 0.9, "resources/flops_fraction": 0.6, "resources/weights_fraction": 0.6},
+        {"val/iou": 0.8, "resources/flops_fraction": 0.6, "resources/weights_fraction": 0.2},
+    ]
+    assert BestWithinBudget(flops=0.5, weights=0.2, either=True)(rows) == [-math.inf, 0.8]
+    assert BestWithinBudget(flops=0.5, weights=0.2)(rows) == pytest.approx([-0.4, -0.1])
