@@ -48,6 +48,7 @@ def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.
             new = _replace(tensors[name], keep, holders)
             if optimizer is not None and isinstance(new, nn.Parameter):
                 _replace_in_optimizer(optimizer, tensors[name], new, keep)
+            _renew_computed(model, name, keep)
     graph.become(graph.without(removed))
     _update_modules(model, graph)
 
@@ -139,6 +140,14 @@ def _replace(old: Tensor, keep: dict[int, Tensor], holders: Holders) -> Tensor:
     return new
 
 
+def _renew_computed(model: nn.Module, name: str, keep: dict[int, Tensor]) -> None:
+    """The old weight_norm and spectral_norm leave a computed weight beside its parts; it takes their new shape."""
+    owner, _, leaf = name.rpartition(".")
+    module = model.get_submodule(owner)
+    if leaf in {"weight_v", "weight_orig"} and isinstance(vars(module).get("weight"), Tensor):
+        vars(module)["weight"] = _slice(vars(module)["weight"], keep)
+
+
 def _replace_in_optimizer(
     optimizer: torch.optim.Optimizer, old: Tensor, new: nn.Parameter, keep: dict[int, Tensor]
 ) -> None:
@@ -182,14 +191,14 @@ def fit_attributes(module: nn.Module, groups: int | None = None) -> dict[str, An
 
 
 def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
-    weight = getattr(module, "weight", None)
+    weight = _held_weight(module)
     if isinstance(module, nn.modules.conv._ConvNd):
         groups = groups or module.groups
         one, other = weight.shape[0], weight.shape[1] * groups  # type: ignore[union-attr]
         out, inputs = (other, one) if module.transposed else (one, other)
         return {"out_channels": out, "in_channels": inputs, "groups": groups}
     if isinstance(module, nn.Linear):
-        return {"out_features": module.weight.shape[0], "in_features": module.weight.shape[1]}
+        return {"out_features": weight.shape[0], "in_features": weight.shape[1]}  # type: ignore[union-attr]
     if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)):
         known = weight if weight is not None else module.running_mean
         return {} if known is None else {"num_features": len(known)}
@@ -200,3 +209,12 @@ def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
     if isinstance(module, nn.PReLU):
         return {"num_parameters": len(module.weight)}
     return {}
+
+
+def _held_weight(module: nn.Module) -> Tensor | None:
+    """The weight, or the tensor of its shape from which a parametrisation computes it."""
+    if nn.utils.parametrize.is_parametrized(module, "weight"):
+        parts = module.parametrizations["weight"]  # type: ignore[index]
+        return max((item for item in parts.parameters(recurse=False)), key=Tensor.numel)
+    weight = getattr(module, "weight", None)
+    return weight if isinstance(weight, Tensor) else None

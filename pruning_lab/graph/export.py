@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator
@@ -48,15 +49,33 @@ def export(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
             ) from error
 
 
+def copy_of(model: nn.Module) -> nn.Module:
+    """A deep copy, also of models whose hooks leave computed weights behind (the old weight_norm and spectral_norm)."""
+    computed = [
+        tensor
+        for module in model.modules()
+        for tensor in vars(module).values()
+        if isinstance(tensor, Tensor) and tensor.grad_fn is not None
+    ]
+    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in computed})
+
+
 @contextmanager
 def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Put every module's training flag back at the end."""
+    """Put every module's training flag and plain tensors back at the end."""
     modes = {module: module.training for module in model.modules()}
+    plain = {module: _plain_tensors(module) for module in modes}
     try:
         yield
     finally:
         for module, mode in modes.items():
             module.training = mode
+            module.__dict__.update(plain[module])
+
+
+def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Tensors that are attributes only, as hooks leave them; tracing would put its own in their place."""
+    return {key: item for key, item in vars(module).items() if isinstance(item, Tensor)}
 
 
 @contextmanager

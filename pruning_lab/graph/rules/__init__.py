@@ -16,4 +16,7 @@ RULES: dict[object, Rule] = {
     **spatial.RULES,
 }
 
-__all__ = ["RULES"]
+MIXING: frozenset[object] = norms.MIXING | products.MIXING
+"""Operators whose result depends on which other channels there are."""
+
+__all__ = ["MIXING", "RULES"]

@@ -28,10 +28,10 @@ def execute(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, *
             if found is None:
                 found = _single_channel(value.axes[dim], value.shape, dim, tuple(result.shape))
             if found is not None:
+                if found[0] in axes[place]:
+                    interpreter.freeze(axes[place][found[0]], "merges its dimension with another one's channels")
                 axes[place][found[0]] = found[1]
-    values = [
-        Value(shape, found, value.parameters) for shape, found in zip([shapes] if single else shapes, axes, strict=True)
-    ]
+    values = [Value(shape, found) for shape, found in zip([shapes] if single else shapes, axes, strict=True)]
     if node.target in _SIZE_HELD and any(_resized(value, result) for result in values):
         interpreter.suspect(value.labels())
     return values[0] if single else values
@@ -67,8 +67,7 @@ def concatenate(interpreter: Interpreter, node: fx.Node, tensors: list[Value], d
         for row in rows[1:]:
             interpreter.tie(rows[0], row)
         axes[other] = next(part.axes[other] for part in parts if other in part.axes)
-    made_of = [part.parameters for part in parts]
-    return Value(shape, axes, sum(made_of, ()) if all(made_of) else ())
+    return Value(shape, axes)
 
 
 def stack(interpreter: Interpreter, node: fx.Node, tensors: list[Value], dim: int = 0) -> Value:
@@ -94,6 +93,8 @@ def pad(interpreter: Interpreter, node: fx.Node, value: Value, amounts: list[int
         if min(before, after) < 0:
             interpreter.freeze(row, "crops it at a fixed place")
         axes[dim] = torch.nn.functional.pad(row, (before, after), value=FIXED)
+        if before or after:
+            interpreter.suspect(row)
     return Value(result_shapes(node), axes)
 
 
@@ -114,6 +115,12 @@ def split(interpreter: Interpreter, node: fx.Node, value: Value, sizes: Any, dim
         axes = {**value.axes, **({dim: part} if dim in value.axes else {})}
         results.append(Value(shape, axes))
     return results
+
+
+def channel_shuffle(interpreter: Interpreter, node: fx.Node, value: Value, groups: int) -> Value:
+    """Groups of channels are dealt out in turn; they lose the same positions, so that they stay equal."""
+    interpreter.tie_rows(interpreter.axis(value, 1).reshape(groups, -1))
+    return execute(interpreter, node, value, groups)
 
 
 def pick(interpreter: Interpreter, node: fx.Node, value: Value, dim: int = 0, *args: Any) -> Any:
@@ -147,7 +154,6 @@ def cut_out(
 _KEEP_CHANNELS = {
     aten.pixel_shuffle.default,
     aten.pixel_unshuffle.default,
-    aten.channel_shuffle.default,
 }
 _COPYING: dict[object, Any] = {
     aten.view.default: aten.reshape.default,
@@ -161,7 +167,6 @@ _SIZE_HELD = {
     aten.expand.default,
     aten.repeat.default,
     aten.pixel_shuffle.default,
-    aten.channel_shuffle.default,
 }
 _EXECUTED = (
     aten.permute.default,
@@ -183,6 +188,7 @@ _EXECUTED = (
 
 RULES: dict[object, Rule] = {
     **dict.fromkeys(_EXECUTED, execute),
+    aten.channel_shuffle.default: channel_shuffle,
     aten.cat.default: concatenate,
     aten.concat.default: concatenate,
     aten.stack.default: stack,
