@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, Consumer, CostTerm, TensorInfo, by_layer
-from pruning_lab.graph.export import copy_of, export
+from pruning_lab.graph.export import copy_of, export, random_kept
 from pruning_lab.graph.interpreter import Interpreter, layer_name
 from pruning_lab.graph.labels import FIXED
 from pruning_lab.graph.rules import RULES
@@ -44,8 +45,9 @@ def read_graph(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[ChannelGra
     program = export(model, inputs)
     values = interpreter.run(program)
     only_training: set[str] = set()
-    if _runs_more_in_training(model, inputs, interpreter.used):
-        only_training = _read_training(interpreter, model, inputs)
+    training_inputs = _inputs_of_training(model, inputs, interpreter.used)
+    if training_inputs:
+        only_training = _read_training(interpreter, model, training_inputs)
     graph, group_of_label = _number(interpreter, model, only_training)
     suspects = [(name, group_of_label[labels]) for name, labels in interpreter.suspects]
     suspects += [(name, group_of_label[labels]) for name, labels in interpreter.contracted]
@@ -66,30 +68,35 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers(remove_duplicate=False)
 
 
-def _runs_more_in_training(model: nn.Module, inputs: tuple[Tensor, ...], used: set[str]) -> bool:
-    """Whether a module whose parameters evaluation never reads runs in training; a copy is tried."""
-    names = {
-        owner
-        for name, _ in model.named_parameters()
-        if name not in used and (owner := name.rpartition(".")[0])
-    }
-    if not names:
-        return False
+def _inputs_of_training(model: nn.Module, inputs: tuple[Tensor, ...], used: set[str]) -> tuple[Tensor, ...] | None:
+    """Inputs on which training runs modules whose parameters evaluation never reads; None if there are no such modules.
+
+    A copy is tried, with two samples at least, as batch normalisation needs, and then with an image four times as
+    large, since auxiliary heads pool more. The size of an image makes no difference to its channels.
+    """
+    owners = {name.rpartition(".")[0] for name, _ in model.named_parameters() if name not in used}
+    if not owners:
+        return None
     trial = copy_of(model).train()
     ran: list[str] = []
-    for name in names:
+    for name in owners:
         trial.get_submodule(name).register_forward_pre_hook(lambda module, args, name=name: ran.append(name))
-    with torch.random.fork_rng(), torch.no_grad():
-        try:
-            trial(*_doubled(inputs))
-        except Exception:  # a model that can't run in training mode has no training graph
-            return False
-    return bool(ran)
+    doubled = tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
+    for tried in (doubled, tuple(_enlarged(item) for item in doubled)):
+        with random_kept(), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                trial(*tried)
+            except Exception:  # whatever stops the model, it may run on a larger image
+                continue
+        return tried if ran else None
+    return None
 
 
-def _doubled(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Two samples at least: batch normalisation in training can't take one."""
-    return tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
+def _enlarged(image: Tensor) -> Tensor:
+    if image.dim() < 3 or not image.is_floating_point():
+        return image
+    return image.repeat(1, 1, *[4] * (image.dim() - 2))
 
 
 def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Tensor, ...]) -> set[str]:
@@ -97,7 +104,7 @@ def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Ten
     known = set(interpreter.layers)
     suspects, contracted = list(interpreter.suspects), list(interpreter.contracted)
     interpreter.count_costs = False
-    interpreter.run(export(model, _doubled(inputs), training=True))
+    interpreter.run(export(model, inputs, training=True))
     interpreter.suspects, interpreter.contracted = suspects, contracted
     added = set(interpreter.layers) - known
     for name in added:
@@ -112,7 +119,8 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str])
     group_of_label = torch.from_numpy(group_of_component[component])
     group_of_label[FIXED] = STAYS
 
-    layers = {name: group_of_label[row] for name, row in interpreter.layers.items()}
+    ids = _Ids(group_of_label)
+    layers = {name: ids(row) for name, row in interpreter.layers.items()}
     reasons = {
         int(group_of_component[index]): why
         for index, why in interpreter.space.frozen_components(component).items()
@@ -133,20 +141,28 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str])
         mixed=by_layer(layers, mixed),
         unused=never_run + [name for name in dead_ends if name not in only_training],
         prunable=torch.tensor([index not in reasons for index in range(count)], dtype=torch.bool),
-        consumers=[
-            Consumer(read.layer, read.parameters, read.dim, group_of_label[read.channels]) for read in interpreter.reads
-        ],
-        tensors=_tensor_infos(interpreter, model, group_of_label),
-        costs=[
-            CostTerm(cost.layer, cost.coefficient, tuple(group_of_label[row] for row in cost.factors))
-            for cost in interpreter.costs
-        ],
-        group_counts={name: group_of_label[row] for name, row in interpreter.counted_groups.items()},
+        consumers=[Consumer(read.layer, read.parameters, read.dim, ids(read.channels)) for read in interpreter.reads],
+        tensors=_tensor_infos(interpreter, model, ids),
+        costs=[CostTerm(cost.layer, cost.coefficient, tuple(map(ids, cost.factors))) for cost in interpreter.costs],
+        group_counts={name: ids(row) for name, row in interpreter.counted_groups.items()},
+        channel_counts={name: ids(row) for name, row in interpreter.counted_channels.items()},
         contracted=_marked([labels for _, labels in interpreter.contracted], group_of_label, count),
         mixing=torch.tensor([index in mixed for index in range(count)], dtype=torch.bool),
         frozen_groups=reasons,
     )
     return graph, group_of_label
+
+
+class _Ids:
+    """Rows of labels as rows of group ids. Equal rows become one tensor, which keeps the graph small and cuts fast."""
+
+    def __init__(self, group_of_label: Tensor) -> None:
+        self.group_of_label = group_of_label
+        self.known: dict[bytes, Tensor] = {}
+
+    def __call__(self, labels: Tensor) -> Tensor:
+        row = self.group_of_label[labels]
+        return self.known.setdefault(row.numpy().tobytes(), row)
 
 
 def _unused(interpreter: Interpreter, model: nn.Module) -> tuple[list[str], list[str]]:
@@ -176,13 +192,13 @@ def _number_groups(interpreter: Interpreter, component: np.ndarray) -> tuple[np.
     return numbers, len(in_order)
 
 
-def _tensor_infos(interpreter: Interpreter, model: nn.Module, group_of_label: Tensor) -> dict[str, TensorInfo]:
+def _tensor_infos(interpreter: Interpreter, model: nn.Module, ids: _Ids) -> dict[str, TensorInfo]:
     """All parameters and buffers of the model; those that the graph never used have no axes."""
     infos = {}
     trainable = {name for name, _ in model.named_parameters()}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         value = interpreter.tensors.get(name)
-        axes = {} if value is None else {d: group_of_label[row] for d, row in value.axes.items()}
+        axes = {} if value is None else {d: ids(row) for d, row in value.axes.items()}
         axes = {d: row for d, row in axes.items() if bool((row != STAYS).any())}
         infos[name] = TensorInfo(tuple(tensor.shape), tensor.element_size(), name in trainable, axes)
     return infos

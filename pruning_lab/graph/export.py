@@ -42,11 +42,15 @@ def export(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
         try:
             return torch.export.export(model, inputs, strict=False)
         except Exception as error:
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
             raise TraceError(
-                f"{type(model).__name__} can't be traced: {type(error).__name__}: {reason} "
-                "(forward must run on tensors alone, with no branch on their values)"
+                f"{type(model).__name__} can't be traced: {type(error).__name__}: {first_line(error)} (forward must "
+                "run on tensors alone, with no branch on their values; else pass connections=, see ChannelGraph.trace)"
             ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line of at most 160 characters."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
 
 
 def copy_of(model: nn.Module) -> nn.Module:
@@ -71,6 +75,14 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
         for module, mode in modes.items():
             module.training = mode
             module.__dict__.update(plain[module])
+
+
+@contextmanager
+def random_kept() -> Iterator[None]:
+    """Put the random state of the CPU and of every device in use back at the end."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        yield
 
 
 def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:

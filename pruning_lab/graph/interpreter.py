@@ -57,11 +57,12 @@ class Interpreter:
         self.reads: list[Read] = []
         self.costs: list[Cost] = []
         self.counted_groups: dict[str, Tensor] = {}
+        self.counted_channels: dict[str, Tensor] = {}
         self.contracted: list[tuple[str, Tensor]] = []
         self.suspects: list[tuple[str, Tensor]] = []
         self.used: set[str] = set()
         self.count_costs = True
-        self.node_name = ""
+        self.node_name = self.module_path = ""
 
     def run(self, program: ExportedProgram) -> dict[fx.Node, Any]:
         """Interpret every node; labels of parameters are shared with the programs that were run before.
@@ -74,7 +75,7 @@ class Interpreter:
         outputs = _outputs(program)
         read = _ancestors(outputs)
         for node in program.graph.nodes:
-            self.node_name = describe(node)
+            self.node_name, self.module_path = describe(node), module_path(node)
             if node.op == "placeholder":
                 values[node] = self._placeholder(node, names, node in read)
             elif node.op == "call_function":
@@ -185,9 +186,14 @@ def result_shapes(node: fx.Node) -> Any:
 def describe(node: fx.Node) -> str:
     """`add in layer1.0` for an operator, by the module whose forward called it."""
     target = str(getattr(node.target, "_opname", node.target))
-    stack = node.meta.get("nn_module_stack")
-    path = list(stack.values())[-1][0] if stack else ""
+    path = module_path(node)
     return f"{target} in {path}" if path else target
+
+
+def module_path(node: fx.Node) -> str:
+    """The path of the module whose forward called an operator; empty for the model itself."""
+    stack = node.meta.get("nn_module_stack")
+    return str(list(stack.values())[-1][0]) if stack else ""
 
 
 def layer_name(parameter: str) -> str:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.channel_graph import ChannelGraph
-from pruning_lab.graph.export import Inputs, TraceError, as_inputs, copy_of
+from pruning_lab.graph.export import Inputs, TraceError, as_inputs, copy_of, first_line
 from pruning_lab.graph.reference import run_without
 from pruning_lab.surgery import cut, mask
 
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
-"""Largest relative difference of outputs that rounding explains, by the precision of a trial."""
+ROUNDING, ROUNDING_OF_DOUBLES = 1e-3, 1e-7
+"""Largest relative difference of outputs that rounding explains."""
 
 
 def verify(model: nn.Module, graph: ChannelGraph, groups: Tensor | list[int], inputs: Inputs) -> float:
@@ -108,9 +108,7 @@ def tensors_in(output: object) -> Iterator[Tensor]:
             yield from tensors_in(getattr(output, item.name))
 
 
-def freeze_guilty(
-    model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...]
-) -> ChannelGraph:
+def freeze_guilty(model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...]) -> ChannelGraph:
     """The graph with those groups frozen whose cut breaks the model, or makes it compute something else."""
     claims = _claims(graph, reading)
     if not claims:
@@ -134,14 +132,20 @@ class _Claim:
 
 
 def _claims(graph: ChannelGraph, reading: Reading) -> list[_Claim]:
-    """Disjoint claims: prunable groups that pass the same suspects stand together."""
+    """Disjoint claims: prunable groups that pass the same suspects stand together, the rest layer by layer.
+
+    The rest is tried as well, since code may check a number of channels without any operator showing it.
+    """
     places: dict[int, list[str]] = {}
     for place, ids in reading.suspects:
         for index in ids.unique().tolist():
-            if index >= 0 and bool(graph.prunable[index]):
-                places.setdefault(index, []).append(place)
+            places.setdefault(index, []).append(place)
+    for name, row in graph.layers.items():
+        for index in row.unique().tolist():
+            if index not in places:
+                places[index] = [f"code behind {name}"]
     together: dict[tuple[str, ...], list[int]] = {}
-    for index in sorted(places):
+    for index in graph.prunable.nonzero().flatten().tolist():
         together.setdefault(tuple(dict.fromkeys(places[index])), []).append(index)
     return [_Claim(passed, tuple(groups)) for passed, groups in together.items()]
 
@@ -149,28 +153,28 @@ def _claims(graph: ChannelGraph, reading: Reading) -> list[_Claim]:
 class _Trial:
     """Cuts some groups of claims from a copy of the model and tells what goes wrong."""
 
-    def __init__(
-        self, model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...]
-    ) -> None:
+    def __init__(self, model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...]) -> None:
         self.graph, self.reading = graph, reading
         self.generator = torch.Generator().manual_seed(0)
-        self.model, self.inputs, self.dtype = self._precise(model, inputs)
-
-    def _precise(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, tuple[Tensor, ...], torch.dtype]:
-        """Noisy copies, in double precision where the model runs in it: small errors are then seen for what they are."""
-        noisy = _shaken(copy_of(model).eval(), self.generator)
-        drawn = tuple(
+        self.model = _shaken(copy_of(model).eval(), self.generator)
+        self.inputs = tuple(
             torch.randn(item.shape, generator=self.generator).to(item) if item.is_floating_point() else item
             for item in inputs
         )
+        self.tolerance = ROUNDING
+        if bool((graph.contracted & graph.prunable).any()):
+            self._double()
+
+    def _double(self) -> None:
+        """Attention's scale may depend on a width, which changes little: that is only seen in double precision."""
+        doubled = tuple(item.double() if item.is_floating_point() else item for item in self.inputs)
         try:
             with torch.no_grad():
-                double = copy.deepcopy(noisy).double()
-                doubled = tuple(item.double() if item.is_floating_point() else item for item in drawn)
-                double(*doubled)
+                self.model.double()(*doubled)
         except (RuntimeError, TypeError):
-            return noisy, drawn, torch.float32
-        return double, doubled, torch.float64
+            self.model.float()
+        else:
+            self.inputs, self.tolerance = doubled, ROUNDING_OF_DOUBLES
 
     def __call__(self, claims: list[_Claim]) -> str | None:
         """What goes wrong when a quarter of every claim's groups, at least one, is cut; None if nothing does."""
@@ -184,8 +188,8 @@ class _Trial:
         try:
             apart = _compare(self.model, self.graph, removed, self.inputs, self.reading, removed)
         except Exception as error:  # whatever the model's own code raises is the answer
-            return " ".join(f"a cut raises {type(error).__name__}: {error}".split())[:160]
-        return None if apart <= TOLERANCE[self.dtype] else f"a cut changes the output by {apart:.0e}"
+            return f"a cut raises {type(error).__name__}: {first_line(error)}"
+        return None if apart <= self.tolerance else f"a cut changes the output by {apart:.0e}"
 
 
 def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:

@@ -31,7 +31,7 @@ def difference(one: object, other: object) -> float:
     """Largest difference between two outputs, relative to the largest value."""
     pairs = list(zip(tensors_in(one), tensors_in(other), strict=True))
     assert pairs
-    return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-12)) for a, b in pairs)
+    return max(float(((a - b).abs().max() / b.abs().max().clamp(min=1e-12)).detach()) for a, b in pairs)
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 
@@ -49,7 +49,7 @@ def sequence(*modules: nn.Module) -> nn.Module:
 
 def residual() -> nn.Module:
     return Apply(
-        lambda m, x: m.last(F.relu((y := m.first(x)) + m.norm(m.second(F.relu(y))))),
+        lambda m, x: m.last(functional.relu((y := m.first(x)) + m.norm(m.second(functional.relu(y))))),
         first=conv(3, 8),
         second=conv(8, 8),
         norm=nn.BatchNorm2d(8),
@@ -60,8 +60,8 @@ def residual() -> nn.Module:
 def dense() -> nn.Module:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
         features = [x, m.one(x)]
-        features.append(F.relu(m.two(torch.cat(features, 1))))
-        features.append(F.relu(m.three(torch.cat(features[::-1], 1))))
+        features.append(functional.relu(m.two(torch.cat(features, 1))))
+        features.append(functional.relu(m.three(torch.cat(features[::-1], 1))))
         return m.last(torch.cat(features, 1))
 
     return Apply(forward, one=conv(3, 4), two=conv(7, 5), three=conv(12, 6), last=conv(18, 2))
@@ -69,8 +69,8 @@ def dense() -> nn.Module:
 
 def squeeze_excite() -> nn.Module:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
-        y = F.relu(m.first(x))
-        gate = torch.sigmoid(m.expand(F.relu(m.squeeze(y.mean((2, 3), keepdim=True)))))
+        y = functional.relu(m.first(x))
+        gate = torch.sigmoid(m.expand(functional.relu(m.squeeze(y.mean((2, 3), keepdim=True)))))
         return m.last(y * gate)
 
     return Apply(forward, first=conv(3, 8), squeeze=conv(8, 4, 1), expand=conv(4, 8, 1), last=conv(8, 2))
@@ -78,9 +78,9 @@ def squeeze_excite() -> nn.Module:
 
 def squeeze_excite_linear() -> nn.Module:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
-        y = F.relu(m.first(x))
-        pooled = F.adaptive_avg_pool2d(y, 1).view(y.shape[0], y.shape[1])
-        return m.last(y * torch.sigmoid(m.expand(F.relu(m.squeeze(pooled)))).view(y.shape[0], -1, 1, 1))
+        y = functional.relu(m.first(x))
+        pooled = functional.adaptive_avg_pool2d(y, 1).view(y.shape[0], y.shape[1])
+        return m.last(y * torch.sigmoid(m.expand(functional.relu(m.squeeze(pooled)))).view(y.shape[0], -1, 1, 1))
 
     return Apply(forward, first=conv(3, 8), squeeze=nn.Linear(8, 4), expand=nn.Linear(4, 8), last=conv(8, 2))
 
@@ -99,7 +99,7 @@ def spatial_attention() -> nn.Module:
 def gated_attention() -> nn.Module:
     """Attention U-Net's gate: two features are added, and one map scales the skip."""
     return Apply(
-        lambda m, x: m.last((s := m.skip(x)) * torch.sigmoid(m.psi(F.relu(m.query(m.gate(x)) + m.key(s))))),
+        lambda m, x: m.last((s := m.skip(x)) * torch.sigmoid(m.psi(functional.relu(m.query(m.gate(x)) + m.key(s))))),
         skip=conv(3, 6),
         gate=conv(3, 8),
         query=conv(8, 4, 1),
@@ -125,7 +125,7 @@ def position_attention() -> nn.Module:
 
 def chunked() -> nn.Module:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
-        one, other = F.relu(m.first(x)).chunk(2, dim=1)
+        one, other = functional.relu(m.first(x)).chunk(2, dim=1)
         return m.last(torch.cat([one, m.middle(other)], 1) * 2)
 
     return Apply(forward, first=conv(3, 8), middle=conv(4, 6), last=conv(10, 2))
@@ -162,8 +162,8 @@ def padded_channels() -> nn.Module:
     """A shortcut that pads channels with zeros, as ResNets for CIFAR do."""
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:
-        y = F.relu(m.first(x))
-        return m.last(F.relu(m.second(y) + F.pad(y, (0, 0, 0, 0, 2, 2))))
+        y = functional.relu(m.first(x))
+        return m.last(functional.relu(m.second(y) + functional.pad(y, (0, 0, 0, 0, 2, 2))))
 
     return Apply(forward, first=conv(3, 4), second=conv(4, 8), last=conv(8, 2))
 
@@ -172,8 +172,8 @@ def padded_to_number() -> nn.Module:
     """The same, but the padding is made up to a number that the code holds."""
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:
-        y = F.relu(m.first(x))
-        return m.last(F.relu(m.second(y) + F.pad(y, (0, 0, 0, 0, 0, 8 - y.shape[1]))))
+        y = functional.relu(m.first(x))
+        return m.last(functional.relu(m.second(y) + functional.pad(y, (0, 0, 0, 0, 0, 8 - y.shape[1]))))
 
     return Apply(forward, first=conv(3, 4), second=conv(4, 8), last=conv(8, 2))
 
@@ -181,7 +181,7 @@ def padded_to_number() -> nn.Module:
 def shared() -> nn.Module:
     """One module runs twice, and another holds the same weight under a second name."""
     net = Apply(
-        lambda m, x: m.last(F.relu(m.twice(F.relu(m.twice(m.first(x))))) + m.alias(m.first(x))),
+        lambda m, x: m.last(functional.relu(m.twice(functional.relu(m.twice(m.first(x))))) + m.alias(m.first(x))),
         first=conv(3, 6),
         twice=conv(6, 6),
         alias=conv(6, 6),
@@ -193,7 +193,7 @@ def shared() -> nn.Module:
 
 def cat_with_itself() -> nn.Module:
     return Apply(
-        lambda m, x: m.last(torch.cat([y := F.relu(m.first(x)), y, m.second(y)], 1)),
+        lambda m, x: m.last(torch.cat([y := functional.relu(m.first(x)), y, m.second(y)], 1)),
         first=conv(3, 5),
         second=conv(5, 3),
         last=conv(13, 2),
@@ -202,7 +202,9 @@ def cat_with_itself() -> nn.Module:
 
 def several_inputs() -> nn.Module:
     return Apply(
-        lambda m, image, other: m.last(torch.cat([m.one(image), F.interpolate(m.two(other), size=image.shape[2:])], 1)),
+        lambda m, image, other: m.last(
+            torch.cat([m.one(image), functional.interpolate(m.two(other), size=image.shape[2:])], 1)
+        ),
         one=conv(3, 5),
         two=conv(2, 4),
         last=conv(9, 2),
@@ -211,7 +213,7 @@ def several_inputs() -> nn.Module:
 
 def nested_outputs() -> nn.Module:
     return Apply(
-        lambda m, x: {"out": m.last(y := F.relu(m.first(x))), "more": (m.other(y), [m.third(y)])},
+        lambda m, x: {"out": m.last(y := functional.relu(m.first(x))), "more": (m.other(y), [m.third(y)])},
         first=conv(3, 8),
         last=conv(8, 2),
         other=conv(8, 3),
@@ -220,14 +222,16 @@ def nested_outputs() -> nn.Module:
 
 
 def flatten_to_linear() -> nn.Module:
-    return nn.Sequential(conv(3, 6), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(24, 10), nn.ReLU(), nn.Linear(10, 3))
+    return nn.Sequential(
+        conv(3, 6), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(24, 10), nn.ReLU(), nn.Linear(10, 3)
+    )
 
 
 def einsum_layer() -> nn.Module:
     """Einsum as a layer: a parameter is contracted with the channels."""
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:
-        y = F.relu(m.first(x))
+        y = functional.relu(m.first(x))
         mixed = torch.einsum("bchw,oc->bohw", y, m.mix.weight)
         return m.last(torch.einsum("bchw,bdhw->bcd", mixed, m.other(y)).flatten(1))
 
@@ -242,7 +246,7 @@ def attention(scale: float | None) -> nn.Module:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
         tokens = m.first(x).flatten(2).transpose(1, 2)
         query, key, value = (heads(m, layer(tokens)) for layer in (m.query, m.key, m.value))
-        attended = F.scaled_dot_product_attention(query, key, value, scale=scale)
+        attended = functional.scaled_dot_product_attention(query, key, value, scale=scale)
         return m.last(tokens + m.back(attended.transpose(1, 2).flatten(2)))
 
     return Apply(
@@ -261,7 +265,7 @@ def multihead() -> nn.Module:
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:
         tokens = m.first(x).flatten(2).transpose(1, 2)
-        return m.last(F.relu(m.mlp(m.attend(tokens, tokens, tokens, need_weights=False)[0])))
+        return m.last(functional.relu(m.mlp(m.attend(tokens, tokens, tokens, need_weights=False)[0])))
 
     return Apply(
         forward,
@@ -275,7 +279,7 @@ def multihead() -> nn.Module:
 def convnext_block() -> nn.Module:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
         y = m.first(x)
-        inner = m.shrink(F.gelu(m.widen(m.norm(m.deep(y).permute(0, 2, 3, 1)))))
+        inner = m.shrink(functional.gelu(m.widen(m.norm(m.deep(y).permute(0, 2, 3, 1)))))
         return m.last(y + m.scale(inner.permute(0, 3, 1, 2)))
 
     return Apply(
@@ -294,10 +298,10 @@ def radix_softmax() -> nn.Module:
     """ResNeSt's split attention with radix two."""
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:
-        y = F.relu(m.split(m.first(x)))
+        y = functional.relu(m.split(m.first(x)))
         count, channels = y.shape[:2]
         y = y.reshape(count, 2, channels // 2, *y.shape[2:])
-        weights = m.expand(F.relu(m.squeeze(y.sum(1).mean((2, 3), keepdim=True))))
+        weights = m.expand(functional.relu(m.squeeze(y.sum(1).mean((2, 3), keepdim=True))))
         weights = weights.view(count, 1, 2, -1).transpose(1, 2).softmax(1).reshape(count, -1)
         return m.last((y * weights.view(count, 2, channels // 2, 1, 1)).sum(1))
 
@@ -315,7 +319,7 @@ def split_pyramid() -> nn.Module:
     """Res2Net's: parts of one convolution's output run through each other; the part's width is held in Python."""
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:
-        parts = torch.split(F.relu(m.first(x)), m.part, 1)
+        parts = torch.split(functional.relu(m.first(x)), m.part, 1)
         one = m.one(parts[0])
         two = m.two(one + parts[1])
         return m.last(torch.cat([one, two, parts[2]], 1))
@@ -329,7 +333,7 @@ def shuffled() -> nn.Module:
     """ShuffleNet's unit: channels are shuffled by a view, then halved."""
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:
-        y = F.relu(m.first(x))
+        y = functional.relu(m.first(x))
         count, channels, height, width = y.shape
         y = y.view(count, 2, channels // 2, height, width).transpose(1, 2).reshape(count, -1, height, width)
         one, other = y.chunk(2, dim=1)
@@ -339,7 +343,9 @@ def shuffled() -> nn.Module:
 
 
 def old_weight_norm() -> nn.Module:
-    return sequence(torch.nn.utils.weight_norm(conv(3, 8)), nn.ReLU(), torch.nn.utils.weight_norm(conv(8, 6)), conv(6, 2))
+    return sequence(
+        torch.nn.utils.weight_norm(conv(3, 8)), nn.ReLU(), torch.nn.utils.weight_norm(conv(8, 6)), conv(6, 2)
+    )
 
 
 def old_spectral_norm() -> nn.Module:
@@ -352,8 +358,8 @@ def training_head() -> nn.Module:
     """An auxiliary head that only training runs."""
 
     def forward(m: nn.Module, x: Tensor) -> object:
-        y = F.relu(m.first(x))
-        out = m.last(F.relu(m.second(y)))
+        y = functional.relu(m.first(x))
+        out = m.last(functional.relu(m.second(y)))
         return (out, m.auxiliary_last(m.auxiliary(y))) if m.training else out
 
     return Apply(
@@ -378,7 +384,9 @@ class Case:
 VOLUME = ((2, 3, 4, 4, 4),)
 
 CASES: dict[str, Case] = {
-    "plain": Case(lambda: sequence(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 6, stride=2, dilation=2), conv(6, 2))),
+    "plain": Case(
+        lambda: sequence(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 6, stride=2, dilation=2), conv(6, 2))
+    ),
     "residual": Case(residual),
     "dense connections": Case(dense),
     "cat of a tensor with itself": Case(cat_with_itself),
@@ -400,18 +408,24 @@ CASES: dict[str, Case] = {
     "depthwise multiplier 2": Case(lambda: sequence(conv(3, 6), conv(6, 12, groups=6), nn.ReLU(), conv(12, 2))),
     "one filter for each group of inputs": Case(lambda: sequence(conv(3, 8), conv(8, 4, groups=4), conv(4, 2))),
     "grouped, other groups before and after": Case(
-        lambda: sequence(conv(3, 12), conv(12, 12, groups=2), nn.ReLU(), conv(12, 12, groups=3), conv(12, 8, groups=4), conv(8, 2))
+        lambda: sequence(
+            conv(3, 12), conv(12, 12, groups=2), nn.ReLU(), conv(12, 12, groups=3), conv(12, 8, groups=4), conv(8, 2)
+        )
     ),
     "shared convolution": Case(shared),
     "weight norm": Case(
         lambda: sequence(
             parametrizations.weight_norm(conv(3, 8)), nn.ReLU(), parametrizations.weight_norm(conv(8, 6)), conv(6, 2)
-        )
+        ),
+        mixes=True,
     ),
-    "weight norm, old style": Case(old_weight_norm),
+    "weight norm, old style": Case(old_weight_norm, mixes=True),
     "spectral norm": Case(
         lambda: sequence(
-            parametrizations.spectral_norm(conv(3, 8)), nn.ReLU(), parametrizations.spectral_norm(conv(8, 6)), conv(6, 2)
+            parametrizations.spectral_norm(conv(3, 8)),
+            nn.ReLU(),
+            parametrizations.spectral_norm(conv(8, 6)),
+            conv(6, 2),
         ),
         mixes=True,
     ),
@@ -441,12 +455,18 @@ CASES: dict[str, Case] = {
         lambda: sequence(conv(3, 8), nn.ConvTranspose2d(8, 12, 3, 2, 1, 1, groups=2), nn.ReLU(), conv(12, 2))
     ),
     "1d": Case(
-        lambda: sequence(nn.Conv1d(3, 8, 3), nn.BatchNorm1d(8), nn.ReLU(), nn.ConvTranspose1d(8, 6, 2), nn.Conv1d(6, 2, 1)),
+        lambda: sequence(
+            nn.Conv1d(3, 8, 3), nn.BatchNorm1d(8), nn.ReLU(), nn.ConvTranspose1d(8, 6, 2), nn.Conv1d(6, 2, 1)
+        ),
         ((2, 3, 12),),
     ),
     "3d": Case(
         lambda: sequence(
-            nn.Conv3d(3, 8, 3, padding=1), nn.BatchNorm3d(8), nn.MaxPool3d(2), nn.ConvTranspose3d(8, 6, 2), nn.Conv3d(6, 2, 1)
+            nn.Conv3d(3, 8, 3, padding=1),
+            nn.BatchNorm3d(8),
+            nn.MaxPool3d(2),
+            nn.ConvTranspose3d(8, 6, 2),
+            nn.Conv3d(6, 2, 1),
         ),
         VOLUME,
     ),

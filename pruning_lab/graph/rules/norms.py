@@ -16,6 +16,7 @@ aten = torch.ops.aten
 def per_channel(interpreter: Interpreter, node: fx.Node, image: Value, *tensors: Value | None, **kwargs: Any) -> Value:
     """Batch and instance norm: weight, bias, running mean and variance belong to the channels of dimension 1."""
     channels = interpreter.axis(image, 1)
+    interpreter.counted_channels.setdefault(interpreter.module_path, channels)
     for tensor in tensors:
         if isinstance(tensor, Value):
             interpreter.tie(channels, interpreter.axis(tensor, 0))

@@ -99,9 +99,11 @@ def attention(
     if scale is None:
         for side in (query, key):
             interpreter.freeze(interpreter.axis(side, -1), "takes its scale from the width of a head")
-    for side in (query, key, value, mask):
-        if side is not None and (enable_gqa or side is mask):
-            interpreter.freeze(side.labels(), "repeats its heads, or masks them")
+    if mask is not None:
+        interpreter.freeze(mask.labels(), "masks with it")
+    if enable_gqa:
+        for side in (query, key, value):
+            interpreter.freeze(interpreter.axis(side, -3), "repeats its heads")
     leading = result_shapes(node)[:-2]
     last = key.ndim - 1
     turned = {{last: last - 1, last - 1: last}.get(dim, dim): row for dim, row in key.axes.items()}

@@ -29,8 +29,9 @@ def execute(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, *
                 found = _single_channel(value.axes[dim], value.shape, dim, tuple(result.shape))
             if found is not None:
                 if found[0] in axes[place]:
-                    interpreter.freeze(axes[place][found[0]], "merges its dimension with another one's channels")
-                axes[place][found[0]] = found[1]
+                    interpreter.freeze(found[1], "merges its dimension with another one's channels")
+                else:
+                    axes[place][found[0]] = found[1]
     values = [Value(shape, found) for shape, found in zip([shapes] if single else shapes, axes, strict=True)]
     if node.target in _SIZE_HELD and any(_resized(value, result) for result in values):
         interpreter.suspect(value.labels())
@@ -139,15 +140,20 @@ def cut_out(
     end: int | None = None,
     step: int = 1,
 ) -> Value:
-    """x[start:end]: channels up to a fixed boundary stay, unless the slice takes all of them."""
+    """x[start:end:step]: parts of equal length lose the same positions; where the parts differ, the channels stay."""
     dim %= value.ndim
     shape = result_shapes(node)
     axes = dict(value.axes)
-    if dim in axes:
-        row = axes[dim]
-        axes[dim] = row[slice(start, end, step)]
-        if shape[dim] != value.shape[dim]:
+    if dim in axes and shape[dim] != value.shape[dim]:
+        row, length = axes[dim], shape[dim] if step == 1 else step
+        first = slice(start, end).indices(len(row))[0]
+        if length and len(row) % length == 0 and first % length == 0:
+            parts = row.reshape(-1, length)
+            interpreter.tie_rows(parts if step == 1 else parts.T)
+            interpreter.suspect(row)
+        else:
             interpreter.freeze(row, "cuts it at a fixed place")
+        axes[dim] = row[slice(start, end, step)]
     return Value(shape, axes)
 
 
