@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from pruning_lab.builders import Trust, resolve_builder, without_downloads
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.surgery import fit_attributes, holders
+from pruning_lab.surgery import _holders as holders
+from pruning_lab.surgery import fit_attributes
 
 FORMAT = "pruning_lab/1"
 ARCHITECTURE, WEIGHTS = "architecture.json", "weights.safetensors"

@@ -33,21 +33,18 @@ def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.
         LabError: a group is not prunable, or a layer would be left without a filter. Nothing is changed then.
     """
     removed = graph.as_mask(groups)
-    _check(graph, removed)
+    _check_groups(graph, removed)
     if not bool(removed.any()):
         return
-    places = holders(model)
     tensors = dict(_named_tensors(model))
-    for name, info in graph.tensors.items():
-        keep = {
-            dim: stays.nonzero().squeeze(1)
-            for dim, row in info.axes.items()
-            if not bool((stays := ~_gone(removed, row)).all())
-        }
-        if keep:
-            new = _replace(tensors[name], keep, places)
-            if optimizer is not None and isinstance(new, nn.Parameter):
-                _replace_in_optimizer(optimizer, tensors[name], new, keep)
+    changes = dict(_changes(graph, removed))
+    _check_tensors(graph, tensors, changes, optimizer)
+    holders = _holders(model)
+    for name, keep in changes.items():
+        new = _replace(tensors[name], keep, holders)
+        if optimizer is not None and isinstance(new, nn.Parameter):
+            _replace_in_optimizer(optimizer, tensors[name], new, keep)
+        _renew_computed(model, name, graph.tensors[name].shape, keep)
     graph.become(graph.without(removed))
     _update_modules(model, graph)
 
@@ -73,7 +70,27 @@ def mask(model: nn.Module, graph: ChannelGraph, groups: Groups) -> None:
                     _zero(tensors[name], dim, _gone(silenced, row))
 
 
-def _check(graph: ChannelGraph, removed: Tensor) -> None:
+Keep = dict[int, Tensor]
+"""Dimension -> the indices that are left, for the dimensions that lose any."""
+
+
+def _changes(graph: ChannelGraph, removed: Tensor) -> Iterator[tuple[str, Keep]]:
+    """Every tensor that a cut changes, and what is left of it."""
+    stays = torch.cat([~removed, torch.ones(1, dtype=torch.bool)])
+    known: dict[int, Tensor | None] = {}
+    for name, info in graph.tensors.items():
+        keep = {}
+        for dim, row in info.axes.items():
+            if id(row) not in known:
+                left = stays[row]
+                known[id(row)] = None if bool(left.all()) else left.nonzero().squeeze(1)
+            if (index := known[id(row)]) is not None:
+                keep[dim] = index
+        if keep:
+            yield name, keep
+
+
+def _check_groups(graph: ChannelGraph, removed: Tensor) -> None:
     forbidden = (removed & ~graph.prunable).nonzero().flatten().tolist()
     if forbidden:
         layer, index = graph.group(forbidden[0]).filters[0]
@@ -82,6 +99,21 @@ def _check(graph: ChannelGraph, removed: Tensor) -> None:
     emptied = graph.emptied(removed)
     if emptied:
         raise LabError(f"layer {emptied[0]} would lose all its filters; keep at least one of its groups")
+
+
+def _check_tensors(
+    graph: ChannelGraph, tensors: dict[str, Tensor], changes: dict[str, Keep], optimizer: torch.optim.Optimizer | None
+) -> None:
+    for name in changes:
+        found, expected = tuple(tensors[name].shape), graph.tensors[name].shape
+        if found != expected:
+            raise LabError(f"{name} has shape {found}, but the graph knows it as {expected}; trace the model anew")
+        for key, item in (optimizer.state.get(tensors[name], {}) if optimizer is not None else {}).items():
+            if isinstance(item, Tensor) and item.dim() > 0 and item.shape != tensors[name].shape:
+                raise LabError(
+                    f"optimizer {type(optimizer).__name__} keeps '{key}' of {name} in another shape than {name} has, "
+                    "so it can't be cut along; set recovery.optimizer_state=reset"
+                )
 
 
 def _gone(removed: Tensor, row: Tensor) -> Tensor:
@@ -99,7 +131,7 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers(remove_duplicate=False)
 
 
-def _slice(tensor: Tensor, keep: dict[int, Tensor]) -> Tensor:
+def _slice(tensor: Tensor, keep: Keep) -> Tensor:
     """Index every named dimension, keeping the memory format."""
     channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
     result = tensor.detach()
@@ -113,7 +145,7 @@ def _slice(tensor: Tensor, keep: dict[int, Tensor]) -> Tensor:
 Holders = dict[int, list[tuple[dict[str, Any], str]]]
 
 
-def holders(model: nn.Module) -> Holders:
+def _holders(model: nn.Module) -> Holders:
     """Identity of a tensor -> every place where a module holds it; a shared parameter has several."""
     places: Holders = {}
     for module in model.modules():
@@ -124,7 +156,7 @@ def holders(model: nn.Module) -> Holders:
     return places
 
 
-def _replace(old: Tensor, keep: dict[int, Tensor], places: Holders) -> Tensor:
+def _replace(old: Tensor, keep: Keep, holders: Holders) -> Tensor:
     """Slice a parameter or buffer wherever a module holds it.
 
     A new Parameter, and not new data in the old one: a graph that autograd still holds would remember the old shape.
@@ -134,14 +166,21 @@ def _replace(old: Tensor, keep: dict[int, Tensor], places: Holders) -> Tensor:
         new = nn.Parameter(new, requires_grad=old.requires_grad)
         if old.grad is not None:
             new.grad = _slice(old.grad, keep)
-    for held, key in places[id(old)]:
+    for held, key in holders[id(old)]:
         held[key] = new
     return new
 
 
-def _replace_in_optimizer(
-    optimizer: torch.optim.Optimizer, old: Tensor, new: nn.Parameter, keep: dict[int, Tensor]
-) -> None:
+def _renew_computed(model: nn.Module, name: str, shape: tuple[int, ...], keep: Keep) -> None:
+    """The old weight_norm and spectral_norm leave a computed weight beside its parts; it takes their new shape."""
+    owner, _, leaf = name.rpartition(".")
+    held = vars(model.get_submodule(owner))
+    computed = held.get("weight")
+    if leaf in {"weight_v", "weight_orig"} and isinstance(computed, Tensor) and tuple(computed.shape) == shape:
+        held["weight"] = _slice(computed, keep)
+
+
+def _replace_in_optimizer(optimizer: torch.optim.Optimizer, old: Tensor, new: nn.Parameter, keep: Keep) -> None:
     for group in optimizer.param_groups:
         group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
     if old not in optimizer.state:
@@ -149,11 +188,6 @@ def _replace_in_optimizer(
     state = optimizer.state.pop(old)
     for key, item in state.items():
         if isinstance(item, Tensor) and item.dim() > 0:
-            if item.shape != old.shape:
-                raise LabError(
-                    f"optimizer {type(optimizer).__name__} keeps '{key}' in a shape other than the parameter's, so it "
-                    "can't be cut along; set recovery.optimizer_state=reset"
-                )
             state[key] = _slice(item, keep)
     optimizer.state[new] = state
 
@@ -163,6 +197,8 @@ def _update_modules(model: nn.Module, graph: ChannelGraph) -> None:
     for name, module in model.named_modules():
         groups = graph.group_counts.get(name)
         fit_attributes(module, None if groups is None else len(groups))
+        if isinstance(module, nn.modules.instancenorm._InstanceNorm) and name in graph.channel_counts:
+            module.num_features = len(graph.channel_counts[name])
 
 
 def fit_attributes(module: nn.Module, groups: int | None = None) -> dict[str, Any]:
@@ -182,14 +218,14 @@ def fit_attributes(module: nn.Module, groups: int | None = None) -> dict[str, An
 
 
 def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
-    weight = getattr(module, "weight", None)
+    weight = _held_weight(module)
     if isinstance(module, nn.modules.conv._ConvNd):
         groups = groups or module.groups
         one, other = weight.shape[0], weight.shape[1] * groups  # type: ignore[union-attr]
         out, inputs = (other, one) if module.transposed else (one, other)
         return {"out_channels": out, "in_channels": inputs, "groups": groups}
     if isinstance(module, nn.Linear):
-        return {"out_features": module.weight.shape[0], "in_features": module.weight.shape[1]}
+        return {"out_features": weight.shape[0], "in_features": weight.shape[1]}  # type: ignore[union-attr]
     if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)):
         known = weight if weight is not None else module.running_mean
         return {} if known is None else {"num_features": len(known)}
@@ -200,3 +236,12 @@ def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
     if isinstance(module, nn.PReLU):
         return {"num_parameters": len(module.weight)}
     return {}
+
+
+def _held_weight(module: nn.Module) -> Tensor | None:
+    """The weight, or the tensor of its shape from which a parametrisation computes it."""
+    if nn.utils.parametrize.is_parametrized(module, "weight"):
+        parts = module.get_submodule("parametrizations.weight")
+        return max(parts.parameters(recurse=False), key=Tensor.numel)
+    weight = getattr(module, "weight", None)
+    return weight if isinstance(weight, Tensor) else None

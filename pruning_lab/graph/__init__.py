@@ -2,5 +2,6 @@
 
 from pruning_lab.graph.channel_graph import ChannelGraph, Group
 from pruning_lab.graph.export import TraceError
+from pruning_lab.graph.prove import verify
 
-__all__ = ["ChannelGraph", "Group", "TraceError"]
+__all__ = ["ChannelGraph", "Group", "TraceError", "verify"]

@@ -1,24 +1,126 @@
-"""From what the interpreter collected to a channel graph: components become numbered groups."""
+"""From a model to its channel graph: export, interpret, and number the components as groups. Knows no operator."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
 
-from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, Consumer, CostTerm, TensorInfo
-from pruning_lab.graph.interpreter import Interpreter
+from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, Consumer, CostTerm, TensorInfo, by_layer
+from pruning_lab.graph.export import copy_of, export, random_kept
+from pruning_lab.graph.interpreter import Interpreter, layer_name
 from pruning_lab.graph.labels import FIXED
+from pruning_lab.graph.rules import RULES
 
 
-def build_graph(interpreter: Interpreter, model: nn.Module) -> ChannelGraph:
+@dataclass(frozen=True)
+class Reading:
+    """A model's evaluation graph, and what every value in it has of the model's groups.
+
+    Attributes:
+        values: node -> what the interpreter found for it.
+        group_of_label: int64 [labels], the group id of every label, or STAYS.
+        suspects: (operator and module, group ids) where the model's own code may hold a number of channels.
+    """
+
+    program: ExportedProgram
+    values: dict[fx.Node, Any]
+    group_of_label: Tensor
+    suspects: list[tuple[str, Tensor]]
+
+
+def read_graph(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[ChannelGraph, Reading]:
+    """Trace a model; where evaluation leaves parameters aside, what training does with them is read too.
+
+    Raises:
+        TraceError: the model can't be exported.
+    """
+    interpreter = Interpreter(RULES, canonical_names(model))
+    program = export(model, inputs)
+    values = interpreter.run(program)
+    only_training: set[str] = set()
+    training_inputs = _inputs_of_training(model, inputs, interpreter.used)
+    if training_inputs:
+        only_training = _read_training(interpreter, model, training_inputs)
+    graph, group_of_label = _number(interpreter, model, only_training)
+    suspects = [(name, group_of_label[labels]) for name, labels in interpreter.suspects]
+    suspects += [(name, group_of_label[labels]) for name, labels in interpreter.contracted]
+    return graph, Reading(program, values, group_of_label, suspects)
+
+
+def canonical_names(model: nn.Module) -> dict[str, str]:
+    """Every name of a parameter or buffer -> the first name of the same tensor."""
+    first: dict[int, str] = {}
+    names: dict[str, str] = {}
+    for name, tensor in _named_tensors(model):
+        names[name] = first.setdefault(id(tensor), name)
+    return names
+
+
+def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def _inputs_of_training(model: nn.Module, inputs: tuple[Tensor, ...], used: set[str]) -> tuple[Tensor, ...] | None:
+    """Inputs on which training runs modules whose parameters evaluation never reads; None if there are no such modules.
+
+    A copy is tried, with two samples at least, as batch normalisation needs, and then with an image four times as
+    large, since auxiliary heads pool more. The size of an image makes no difference to its channels.
+    """
+    owners = {name.rpartition(".")[0] for name, _ in model.named_parameters() if name not in used}
+    if not owners:
+        return None
+    trial = copy_of(model).train()
+    ran: list[str] = []
+    for name in owners:
+        trial.get_submodule(name).register_forward_pre_hook(lambda module, args, name=name: ran.append(name))
+    doubled = tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
+    for tried in (doubled, tuple(_enlarged(item) for item in doubled)):
+        with random_kept(), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                trial(*tried)
+            except Exception:  # whatever stops the model, it may run on a larger image
+                continue
+        return tried if ran else None
+    return None
+
+
+def _enlarged(image: Tensor) -> Tensor:
+    if image.dim() < 3 or not image.is_floating_point():
+        return image
+    return image.repeat(1, 1, *[4] * (image.dim() - 2))
+
+
+def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Tensor, ...]) -> set[str]:
+    """Add the training graph's ties and reads. Returns the layers that only it has."""
+    known = set(interpreter.layers)
+    suspects, contracted = list(interpreter.suspects), list(interpreter.contracted)
+    interpreter.count_costs = False
+    interpreter.run(export(model, inputs, training=True))
+    interpreter.suspects, interpreter.contracted = suspects, contracted
+    added = set(interpreter.layers) - known
+    for name in added:
+        interpreter.space.freeze(interpreter.layers[name], "runs only in training")
+    return added
+
+
+def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str]) -> tuple[ChannelGraph, Tensor]:
     """Number the groups in the order in which the network first gives out their filters."""
     component = interpreter.space.components()
     group_of_component, count = _number_groups(interpreter, component)
     group_of_label = torch.from_numpy(group_of_component[component])
     group_of_label[FIXED] = STAYS
 
-    layers = {name: group_of_label[row] for name, row in interpreter.layers.items()}
+    ids = _Ids(group_of_label)
+    layers = {name: ids(row) for name, row in interpreter.layers.items()}
     reasons = {
         int(group_of_component[index]): why
         for index, why in interpreter.space.frozen_components(component).items()
@@ -30,25 +132,51 @@ def build_graph(interpreter: Interpreter, model: nn.Module) -> ChannelGraph:
     mixed = {
         int(group_of_component[index]): why for index, why in interpreter.space.mixed_components(component).items()
     }
-    return ChannelGraph(
+    never_run, dead_ends = _unused(interpreter, model)
+    graph = ChannelGraph(
         layers=layers,
         original={name: torch.arange(len(row)) for name, row in layers.items()},
         original_widths={name: len(row) for name, row in layers.items()},
-        frozen=_by_layer(layers, reasons),
-        mixed=_by_layer(layers, mixed),
+        frozen=by_layer(layers, reasons) | dict.fromkeys(never_run, "never run"),
+        mixed=by_layer(layers, mixed),
+        unused=never_run + [name for name in dead_ends if name not in only_training],
         prunable=torch.tensor([index not in reasons for index in range(count)], dtype=torch.bool),
-        consumers=[
-            Consumer(read.layer, read.parameters, read.dim, group_of_label[read.channels]) for read in interpreter.reads
-        ],
-        tensors=_tensor_infos(interpreter, model, group_of_label),
-        costs=[
-            CostTerm(cost.layer, cost.coefficient, tuple(group_of_label[row] for row in cost.factors))
-            for cost in interpreter.costs
-        ],
-        group_counts={name: group_of_label[row] for name, row in interpreter.counted_groups.items()},
-        contracted=_contracted(interpreter, group_of_label, count),
+        consumers=[Consumer(read.layer, read.parameters, read.dim, ids(read.channels)) for read in interpreter.reads],
+        tensors=_tensor_infos(interpreter, model, ids),
+        costs=[CostTerm(cost.layer, cost.coefficient, tuple(map(ids, cost.factors))) for cost in interpreter.costs],
+        group_counts={name: ids(row) for name, row in interpreter.counted_groups.items()},
+        channel_counts={name: ids(row) for name, row in interpreter.counted_channels.items()},
+        contracted=_marked([labels for _, labels in interpreter.contracted], group_of_label, count),
+        mixing=torch.tensor([index in mixed for index in range(count)], dtype=torch.bool),
         frozen_groups=reasons,
     )
+    return graph, group_of_label
+
+
+class _Ids:
+    """Rows of labels as rows of group ids. Equal rows become one tensor, which keeps the graph small and cuts fast."""
+
+    def __init__(self, group_of_label: Tensor) -> None:
+        self.group_of_label = group_of_label
+        self.known: dict[bytes, Tensor] = {}
+
+    def __call__(self, labels: Tensor) -> Tensor:
+        row = self.group_of_label[labels]
+        return self.known.setdefault(row.numpy().tobytes(), row)
+
+
+def _unused(interpreter: Interpreter, model: nn.Module) -> tuple[list[str], list[str]]:
+    """Layers that nothing runs, and layers that run but whose result nothing reads."""
+    never, dead = [], []
+    for name, parameter in model.named_parameters():
+        if name in interpreter.used:
+            continue
+        layer = layer_name(name)
+        if layer in interpreter.layers:
+            dead.append(layer)
+        elif parameter.dim() > 1:
+            never.append(layer)
+    return list(dict.fromkeys(never)), list(dict.fromkeys(dead))
 
 
 def _number_groups(interpreter: Interpreter, component: np.ndarray) -> tuple[np.ndarray, int]:
@@ -64,32 +192,22 @@ def _number_groups(interpreter: Interpreter, component: np.ndarray) -> tuple[np.
     return numbers, len(in_order)
 
 
-def _by_layer(layers: dict[str, Tensor], reasons: dict[int, str]) -> dict[str, str]:
-    """Layer -> the reason of its groups; where it holds for some filters only, the text says for how many."""
-    result = {}
-    for name, row in layers.items():
-        told = [reasons[index] for index in row.tolist() if index in reasons]
-        if told:
-            part = "" if len(told) == len(row) else f"{len(told)} of {len(row)} filters: "
-            result[name] = part + told[0]
-    return result
-
-
-def _tensor_infos(interpreter: Interpreter, model: nn.Module, group_of_label: Tensor) -> dict[str, TensorInfo]:
+def _tensor_infos(interpreter: Interpreter, model: nn.Module, ids: _Ids) -> dict[str, TensorInfo]:
     """All parameters and buffers of the model; those that the graph never used have no axes."""
     infos = {}
     trainable = {name for name, _ in model.named_parameters()}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         value = interpreter.tensors.get(name)
-        axes = {} if value is None else {d: group_of_label[row] for d, row in value.axes.items()}
+        axes = {} if value is None else {d: ids(row) for d, row in value.axes.items()}
         axes = {d: row for d, row in axes.items() if bool((row != STAYS).any())}
         infos[name] = TensorInfo(tuple(tensor.shape), tensor.element_size(), name in trainable, axes)
     return infos
 
 
-def _contracted(interpreter: Interpreter, group_of_label: Tensor, count: int) -> Tensor:
+def _marked(rows: list[Tensor], group_of_label: Tensor, count: int) -> Tensor:
+    """bool [count], True for the groups of these labels."""
     result = torch.zeros(count, dtype=torch.bool)
-    for labels in interpreter.contracted:
+    for labels in rows:
         ids = group_of_label[labels]
         result[ids[ids != STAYS]] = True
     return result

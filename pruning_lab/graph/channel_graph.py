@@ -1,21 +1,20 @@
 """The channel graph: groups of filters that leave together, their consumers, and what every tensor has of them.
 
 Knows torch only. It is built once by tracing; a cut then only filters its arrays (see `without`), which costs
-microseconds, however large the network is.
+milliseconds, however large the network is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.graph.export import Inputs, as_inputs, export
-from pruning_lab.graph.interpreter import Interpreter
-from pruning_lab.graph.rules import RULES
+from pruning_lab.graph.export import Inputs, as_inputs
+from pruning_lab.graph.rows import Remaining
 
 STAYS = -1
 """The group id of a channel that belongs to no group: the model's input, padding, positions of a parameter."""
@@ -68,12 +67,16 @@ class ChannelGraph:
         original_widths: layer name -> filters that it had then.
         frozen: layer name -> why its filters can't be cut (or some of them, then the text says how many).
         mixed: layer name -> the normalisation over channels against which a cut of its filters is exact.
+        unused: layers that nothing runs, or whose result nothing reads.
         prunable: bool [n_groups], False where a group feeds the model's output, or is frozen.
         consumers: every read of channels by a layer.
         tensors: parameter and buffer name -> its sizes and the groups along its dimensions.
         costs: multiply-accumulates, operator by operator.
         group_counts: layer name -> group ids of which as many are left as the convolution has groups.
+        channel_counts: normalisation -> group ids of its channels, for those that hold no tensor to count.
         contracted: bool [n_groups], True where two activations are multiplied and summed over the group.
+        mixing: bool [n_groups], True where a normalisation over channels sees the group.
+        frozen_groups: group id -> why it can't be cut.
     """
 
     layers: dict[str, Tensor]
@@ -81,32 +84,37 @@ class ChannelGraph:
     original_widths: dict[str, int]
     frozen: dict[str, str]
     mixed: dict[str, str]
+    unused: list[str]
     prunable: Tensor
     consumers: list[Consumer]
     tensors: dict[str, TensorInfo]
     costs: list[CostTerm]
     group_counts: dict[str, Tensor]
+    channel_counts: dict[str, Tensor]
     contracted: Tensor
+    mixing: Tensor
     frozen_groups: dict[int, str]
 
     @staticmethod
-    def trace(model: nn.Module, example_input: Inputs) -> ChannelGraph:
+    def trace(model: nn.Module, example_input: Inputs, prove: bool = True) -> ChannelGraph:
         """Read the channel graph of a model. The model is not changed.
 
         Args:
             model: any module that torch.export takes.
             example_input: tensor [N, C, ...] or tuple of tensors, on the model's device. Resource counts are for
                 this input, so give it one image for costs per image.
+            prove: where the model's own code may hold a number of channels, try cuts on a copy, and freeze the
+                groups that can't be cut.
 
         Raises:
             TraceError: the model can't be exported; the message says why.
         """
-        from pruning_lab.graph.build import build_graph
+        from pruning_lab.graph.build import read_graph
+        from pruning_lab.graph.prove import freeze_guilty
 
         inputs = as_inputs(example_input)
-        interpreter = Interpreter(RULES)
-        interpreter.run(export(model, inputs))
-        return build_graph(interpreter, model)
+        graph, reading = read_graph(model, inputs)
+        return freeze_guilty(model, graph, reading, inputs) if prove else graph
 
     def __len__(self) -> int:
         return len(self.prunable)
@@ -144,32 +152,50 @@ class ChannelGraph:
 
     def without(self, removed: Tensor) -> ChannelGraph:
         """The graph after the groups of a bool mask [n_groups] have left; ids close ranks in their old order."""
-        stays = torch.cat([~removed, torch.ones(1, dtype=torch.bool)])
-        ids = torch.cat([(~removed).long().cumsum(0) - 1, torch.tensor([STAYS])])
-
-        def left(row: Tensor) -> Tensor:
-            return ids[row[stays[row]]]
-
-        layers = {name: left(row) for name, row in self.layers.items()}
+        left = Remaining(removed, self._rows())
         tensors = {}
         for name, info in self.tensors.items():
             axes = {dim: left(row) for dim, row in info.axes.items()}
             shape = tuple(len(axes[d]) if d in axes else size for d, size in enumerate(info.shape))
             tensors[name] = TensorInfo(shape, info.itemsize, info.trainable, axes)
-        return ChannelGraph(
-            layers=layers,
-            original={name: kept[stays[self.layers[name]]] for name, kept in self.original.items()},
-            original_widths=self.original_widths,
-            frozen=self.frozen,
-            mixed=self.mixed,
+        return replace(
+            self,
+            layers={name: left(row) for name, row in self.layers.items()},
+            original={name: kept[left.kept(self.layers[name])] for name, kept in self.original.items()},
             prunable=self.prunable[~removed],
             consumers=[Consumer(c.layer, c.tensors, c.dim, left(c.channels)) for c in self.consumers],
             tensors=tensors,
             costs=[CostTerm(t.layer, t.coefficient, tuple(map(left, t.factors))) for t in self.costs],
             group_counts={name: left(row) for name, row in self.group_counts.items()},
+            channel_counts={name: left(row) for name, row in self.channel_counts.items()},
             contracted=self.contracted[~removed],
-            frozen_groups={int(ids[i]): why for i, why in self.frozen_groups.items() if stays[i]},
+            mixing=self.mixing[~removed],
+            frozen_groups={int(left.ids[i]): why for i, why in self.frozen_groups.items() if not removed[i]},
         )
+
+    def _rows(self) -> Iterator[Tensor]:
+        """Every row of group ids that the graph holds."""
+        yield from self.layers.values()
+        yield from self.group_counts.values()
+        yield from self.channel_counts.values()
+        yield from (consumer.channels for consumer in self.consumers)
+        for info in self.tensors.values():
+            yield from info.axes.values()
+        for term in self.costs:
+            yield from term.factors
+
+    def with_frozen(self, reasons: Mapping[int, str]) -> ChannelGraph:
+        """The graph with more groups that can't be cut: group id -> why."""
+        frozen_groups = {**self.frozen_groups, **reasons}
+        prunable = self.prunable.clone()
+        prunable[list(reasons)] = False
+        frozen = {**self.frozen, **by_layer(self.layers, frozen_groups)}
+        return replace(self, frozen=frozen, prunable=prunable, frozen_groups=frozen_groups)
+
+    @staticmethod
+    def taken(removed: Tensor, row: Tensor) -> Tensor:
+        """Which entries of a row of group ids belong to the groups of a bool mask [n_groups]; STAYS never does."""
+        return torch.cat([removed, torch.zeros(1, dtype=torch.bool)])[row]
 
     def become(self, other: ChannelGraph) -> None:
         """Take over another graph's content, so that whoever holds this graph sees the change."""
@@ -177,11 +203,18 @@ class ChannelGraph:
 
     def emptied(self, removed: Tensor) -> list[str]:
         """Layers that would be left without a filter."""
-        return [name for name, row in self.layers.items() if len(row) and bool(_taken(removed, row).all())]
+        return [name for name, row in self.layers.items() if len(row) and bool(self.taken(removed, row).all())]
 
 
-def _taken(removed: Tensor, row: Tensor) -> Tensor:
-    return torch.cat([removed, torch.zeros(1, dtype=torch.bool)])[row]
+def by_layer(layers: Mapping[str, Tensor], reasons: Mapping[int, str]) -> dict[str, str]:
+    """Layer -> the reason of its groups; where it holds for some filters only, the text says for how many."""
+    result = {}
+    for name, row in layers.items():
+        told = [reasons[index] for index in row.tolist() if index in reasons]
+        if told:
+            part = "" if len(told) == len(row) else f"{len(told)} of {len(row)} filters: "
+            result[name] = part + told[0]
+    return result
 
 
 def _places(rows: Mapping[str, Tensor], index: int) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator
@@ -41,22 +42,52 @@ def export(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
         try:
             return torch.export.export(model, inputs, strict=False)
         except Exception as error:
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
             raise TraceError(
-                f"{type(model).__name__} can't be traced: {type(error).__name__}: {reason} "
-                "(forward must run on tensors alone, with no branch on their values)"
+                f"{type(model).__name__} can't be traced: {type(error).__name__}: {first_line(error)} (forward must "
+                "run on tensors alone, with no branch on their values; else pass connections=, see ChannelGraph.trace)"
             ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line of at most 160 characters."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A deep copy, also of models whose hooks leave computed weights behind (the old weight_norm and spectral_norm)."""
+    computed = [
+        tensor
+        for module in model.modules()
+        for tensor in vars(module).values()
+        if isinstance(tensor, Tensor) and tensor.grad_fn is not None
+    ]
+    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in computed})
 
 
 @contextmanager
 def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Put every module's training flag back at the end."""
+    """Put every module's training flag and plain tensors back at the end."""
     modes = {module: module.training for module in model.modules()}
+    plain = {module: _plain_tensors(module) for module in modes}
     try:
         yield
     finally:
         for module, mode in modes.items():
             module.training = mode
+            module.__dict__.update(plain[module])
+
+
+@contextmanager
+def random_kept() -> Iterator[None]:
+    """Put the random state of the CPU and of every device in use back at the end."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        yield
+
+
+def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Tensors that are attributes only, as hooks leave them; tracing would put its own in their place."""
+    return {key: item for key, item in vars(module).items() if isinstance(item, Tensor)}
 
 
 @contextmanager

@@ -5,8 +5,9 @@ Knows torch.export's graphs; what each operator does to labels is in `rules`, wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -46,46 +47,60 @@ Rule = Callable[..., Any]
 class Interpreter:
     """Collects what a network's operators say of its channels, over one or several exported graphs."""
 
-    def __init__(self, rules: dict[Any, Rule]) -> None:
+    def __init__(self, rules: dict[Any, Rule], canonical: dict[str, str]) -> None:
+        """`canonical`: the one name under which each parameter and buffer is known, for those that have several."""
         self.rules = rules
+        self.canonical = canonical
         self.space = LabelSpace()
         self.tensors: dict[str, Value] = {}
         self.layers: dict[str, Tensor] = {}
         self.reads: list[Read] = []
         self.costs: list[Cost] = []
         self.counted_groups: dict[str, Tensor] = {}
-        self.contracted: list[Tensor] = []
+        self.counted_channels: dict[str, Tensor] = {}
+        self.contracted: list[tuple[str, Tensor]] = []
         self.suspects: list[tuple[str, Tensor]] = []
         self.used: set[str] = set()
         self.count_costs = True
-        self.node_name = ""
+        self.node_name = self.module_path = ""
 
-    def run(self, program: ExportedProgram) -> None:
-        """Interpret every node; labels of parameters are shared with the programs that were run before."""
+    def run(self, program: ExportedProgram) -> dict[fx.Node, Any]:
+        """Interpret every node; labels of parameters are shared with the programs that were run before.
+
+        Returns:
+            what each node gives out.
+        """
         values: dict[fx.Node, Any] = {}
-        names = _parameter_names(program)
-        outputs = set(program.graph_signature.user_outputs)
+        names = self._parameter_names(program)
+        outputs = _outputs(program)
+        read = _ancestors(outputs)
         for node in program.graph.nodes:
-            self.node_name = describe(node)
+            self.node_name, self.module_path = describe(node), module_path(node)
             if node.op == "placeholder":
-                values[node] = self._placeholder(node, names)
+                values[node] = self._placeholder(node, names, node in read)
             elif node.op == "call_function":
                 values[node] = self._call(node, values)
-            elif node.op == "output":
-                for source in node.all_input_nodes:
-                    if source.name in outputs:
-                        for value in values_in(values[source]):
-                            self.space.freeze(value.labels(), "feeds the model's output")
+        for node in outputs:
+            for value in values_in(values[node]):
+                self.space.freeze(value.labels(), "feeds the model's output")
+        return values
 
-    def _placeholder(self, node: fx.Node, names: dict[str, str]) -> Any:
+    def _parameter_names(self, program: ExportedProgram) -> dict[str, str]:
+        signature = program.graph_signature
+        names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        return {place: self.canonical[name] for place, name in names.items()}
+
+    def _placeholder(self, node: fx.Node, names: dict[str, str], is_read: bool) -> Any:
         tensor = node.meta.get("val")
         if not isinstance(tensor, Tensor):
             return tensor
         name = names.get(node.name)
         if name is None:
             return Value(tuple(tensor.shape))
-        if node.users:
+        if is_read:
             self.used.add(name)
+        if not node.users:
+            return None
         if name not in self.tensors:
             axes = {d: self.space.fresh(size) for d, size in enumerate(tensor.shape)}
             self.tensors[name] = Value(tuple(tensor.shape), axes, (name,))
@@ -97,7 +112,12 @@ class Interpreter:
         if rule is None:
             pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())
             rule = self.rules["pointwise" if pointwise else "unknown"]
-        return rule(self, node, *args, **kwargs)
+        result = rule(self, node, *args, **kwargs)
+        sources = [value for source in node.all_input_nodes for value in values_in(values[source])]
+        if sources and all(value.parameters for value in sources):
+            made_of = tuple(dict.fromkeys(name for value in sources for name in value.parameters))
+            return _with_parameters(result, made_of)
+        return _with_parameters(result, ()) if sources else result
 
     def axis(self, value: Value, dim: int) -> Tensor:
         """Labels along a dimension, int64 [shape[dim]]; FIXED where it has none."""
@@ -120,14 +140,30 @@ class Interpreter:
             self.suspects.append((self.node_name, labels))
 
     def layer(self, weight: Value, filters: Tensor) -> str:
-        """Register the filters of a layer under its module path; a layer that runs twice is registered once."""
-        name = layer_name(weight.parameters[0]) if weight.parameters else ""
-        if weight.parameters and name not in self.layers:
-            self.layers[name] = filters
+        """Register the filters of a layer under its module path; a layer that runs twice is registered once.
+
+        Returns:
+            the layer's name; empty if the weight is computed from activations.
+        """
+        if not weight.parameters:
+            return ""
+        alike = [name for name in weight.parameters if self.tensors[name].shape == weight.shape]
+        name = layer_name((alike or sorted(weight.parameters, key=self._size))[-1 if not alike else 0])
+        self.layers.setdefault(name, filters)
         return name
 
+    def _size(self, name: str) -> int:
+        return math.prod(self.tensors[name].shape)
+
     def read(self, layer: str, weight: Value, dim: int, channels: Tensor) -> None:
-        self.reads.append(Read(layer, weight.parameters, dim, channels))
+        """A layer reads `channels` through dimension `dim` of its weight."""
+        size = weight.shape[dim]
+        sliced = [
+            name
+            for name in weight.parameters
+            if len(shape := self.tensors[name].shape) == weight.ndim and shape[dim] == size
+        ]
+        self.reads.append(Read(layer, tuple(sliced), dim, channels))
 
     def cost(self, layer: str, coefficient: int, *factors: Tensor) -> None:
         if self.count_costs:
@@ -150,9 +186,14 @@ def result_shapes(node: fx.Node) -> Any:
 def describe(node: fx.Node) -> str:
     """`add in layer1.0` for an operator, by the module whose forward called it."""
     target = str(getattr(node.target, "_opname", node.target))
-    stack = node.meta.get("nn_module_stack")
-    path = list(stack.values())[-1][0] if stack else ""
+    path = module_path(node)
     return f"{target} in {path}" if path else target
+
+
+def module_path(node: fx.Node) -> str:
+    """The path of the module whose forward called an operator; empty for the model itself."""
+    stack = node.meta.get("nn_module_stack")
+    return str(list(stack.values())[-1][0]) if stack else ""
 
 
 def layer_name(parameter: str) -> str:
@@ -166,6 +207,26 @@ def layer_name(parameter: str) -> str:
     return f"{owner}.{leaf}".removeprefix(".")
 
 
-def _parameter_names(program: ExportedProgram) -> dict[str, str]:
-    signature = program.graph_signature
-    return {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+def _with_parameters(result: Any, made_of: tuple[str, ...]) -> Any:
+    if isinstance(result, Value):
+        return result if result.parameters == made_of else replace(result, parameters=made_of)
+    if isinstance(result, list):
+        return [_with_parameters(item, made_of) for item in result]
+    return result
+
+
+def _outputs(program: ExportedProgram) -> list[fx.Node]:
+    names = set(program.graph_signature.user_outputs)
+    output = next(node for node in reversed(program.graph.nodes) if node.op == "output")
+    return [node for node in output.all_input_nodes if node.name in names]
+
+
+def _ancestors(nodes: list[fx.Node]) -> set[fx.Node]:
+    """All nodes on which these depend, themselves included; an operator in place is read through its result."""
+    seen, waiting = set(nodes), list(nodes)
+    while waiting:
+        for source in waiting.pop().all_input_nodes:
+            if source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return seen

@@ -1,21 +1,213 @@
-"""Trial cuts on copies of a model: is a cut what the graph says it is?"""
+"""Trial cuts on copies of a model: is a cut what the graph says it is? Knows surgery and the graph, but no operator.
+
+A graph that was exported at one size can't tell `x.view(n, 4, -1)` from `x.view(n, 4, 16)`. The second breaks when
+channels leave, or goes on with the wrong ones; trying it out is the only way to know.
+"""
 
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.channel_graph import ChannelGraph
+from pruning_lab.graph.export import Inputs, TraceError, as_inputs, copy_of, first_line
+from pruning_lab.graph.reference import run_without
 from pruning_lab.surgery import cut, mask
+
+ROUNDING, ROUNDING_OF_DOUBLES = 1e-3, 1e-7
+"""Largest relative difference of outputs that rounding explains."""
+
+
+def verify(model: nn.Module, graph: ChannelGraph, groups: Tensor | list[int], inputs: Inputs) -> float:
+    """Cut one copy of the model, mask another, run both in evaluation mode, and compare. Nothing is changed.
+
+    Where a normalisation mixes channels, the masked copy's normalisation is taken over the channels that are left.
+
+    Args:
+        groups: prunable groups, as ids or a bool mask [n_groups].
+        inputs: what the model takes, on its device.
+
+    Returns:
+        the largest difference between two outputs, relative to the largest value of that output.
+
+    Raises:
+        LabError: a group is not prunable, or a layer would be left without a filter.
+    """
+    removed, given = graph.as_mask(groups), as_inputs(inputs)
+    try:
+        fresh, reading = read_graph(model, given)
+    except TraceError:
+        return _compare(model, graph, removed, given, None, removed)
+    return _compare(model, graph, removed, given, reading, _same_groups(graph, fresh, removed))
+
+
+def _same_groups(graph: ChannelGraph, fresh: ChannelGraph, removed: Tensor) -> Tensor:
+    """A bool mask of `graph`'s groups, as one of the groups of `fresh`, by the tensors that they have in common."""
+    found = torch.zeros(len(fresh), dtype=torch.bool)
+    for name, info in graph.tensors.items():
+        for dim, row in info.axes.items():
+            other = fresh.tensors[name].axes.get(dim)
+            if other is not None:
+                ids = other[graph.taken(removed, row)]
+                found[ids[ids >= 0]] = True
+    return found
 
 
 @torch.no_grad()
-def verify(model: nn.Module, graph: ChannelGraph, groups: Tensor, inputs: Tensor) -> float:
-    """Largest difference between a cut and a masked copy's outputs, relative to the largest output."""
-    masked, smaller = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
-    mask(masked, graph, groups)
-    cut(smaller, copy.deepcopy(graph), groups)
-    expected = masked(inputs)
-    return float((smaller(inputs) - expected).abs().max() / expected.abs().max())
+def _compare(
+    model: nn.Module,
+    graph: ChannelGraph,
+    removed: Tensor,
+    inputs: tuple[Tensor, ...],
+    reading: Reading | None,
+    absent: Tensor,
+) -> float:
+    """Relative difference between cut and masked; `absent` are the removed groups as `reading` numbers them."""
+    small, masked = copy_of(model).eval(), copy_of(model).eval()
+    cut(small, copy.copy(graph), removed)
+    mask(masked, graph, removed)
+    if reading is not None and bool((removed & graph.mixing).any()):
+        gone = graph.taken(absent, reading.group_of_label)
+        expected = run_without(reading.program, reading.values, gone, masked, inputs)
+    else:
+        expected = list(tensors_in(masked(*inputs)))
+    found = list(tensors_in(small(*inputs)))
+    if [item.shape for item in found] != [item.shape for item in expected]:
+        return math.inf
+    return max((_relative(one, other) for one, other in zip(found, expected, strict=True)), default=0.0)
+
+
+def _relative(one: Tensor, other: Tensor) -> float:
+    if not other.numel():
+        return 0.0
+    if not other.is_floating_point():
+        return float((one != other).any())
+    largest = float(other.abs().max())
+    apart = float((one - other).abs().max())
+    return apart / largest if largest > 0 else apart
+
+
+def tensors_in(output: object) -> Iterator[Tensor]:
+    """All tensors of a model's output: itself, or nested in mappings, sequences and dataclasses."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for item in output.values():
+            yield from tensors_in(item)
+    elif isinstance(output, Sequence) and not isinstance(output, str):
+        for item in output:
+            yield from tensors_in(item)
+    elif is_dataclass(output):
+        for item in fields(output):
+            yield from tensors_in(getattr(output, item.name))
+
+
+def freeze_guilty(model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...]) -> ChannelGraph:
+    """The graph with those groups frozen whose cut breaks the model, or makes it compute something else."""
+    claims = _claims(graph, reading)
+    if not claims:
+        return graph
+    trial = _Trial(model, graph, reading, inputs)
+    guilty = _guilty(claims, trial)
+    innocent = {place for claim in claims if claim not in guilty for place in claim.places}
+    reasons = {}
+    for claim, what in guilty.items():
+        place = next((one for one in claim.places if one not in innocent), claim.places[0])
+        reasons.update(dict.fromkeys(claim.groups, f"{place} needs its number of channels ({what})"))
+    return graph.with_frozen(reasons) if reasons else graph
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """These groups can be cut, say the rules; `places` are the operators that may know better."""
+
+    places: tuple[str, ...]
+    groups: tuple[int, ...]
+
+
+def _claims(graph: ChannelGraph, reading: Reading) -> list[_Claim]:
+    """Disjoint claims: prunable groups that pass the same suspects stand together, the rest layer by layer.
+
+    The rest is tried as well, since code may check a number of channels without any operator showing it.
+    """
+    places: dict[int, list[str]] = {}
+    for place, ids in reading.suspects:
+        for index in ids.unique().tolist():
+            places.setdefault(index, []).append(place)
+    for name, row in graph.layers.items():
+        for index in row.unique().tolist():
+            if index not in places:
+                places[index] = [f"code behind {name}"]
+    together: dict[tuple[str, ...], list[int]] = {}
+    for index in graph.prunable.nonzero().flatten().tolist():
+        together.setdefault(tuple(dict.fromkeys(places[index])), []).append(index)
+    return [_Claim(passed, tuple(groups)) for passed, groups in together.items()]
+
+
+class _Trial:
+    """Cuts some groups of claims from a copy of the model and tells what goes wrong."""
+
+    def __init__(self, model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...]) -> None:
+        self.graph, self.reading = graph, reading
+        self.generator = torch.Generator().manual_seed(0)
+        self.model = _shaken(copy_of(model).eval(), self.generator)
+        self.inputs = tuple(
+            torch.randn(item.shape, generator=self.generator).to(item) if item.is_floating_point() else item
+            for item in inputs
+        )
+        self.tolerance = ROUNDING
+        if bool((graph.contracted & graph.prunable).any()):
+            self._double()
+
+    def _double(self) -> None:
+        """Attention's scale may depend on a width, which changes little: that is only seen in double precision."""
+        doubled = tuple(item.double() if item.is_floating_point() else item for item in self.inputs)
+        try:
+            with torch.no_grad():
+                self.model.double()(*doubled)
+        except (RuntimeError, TypeError):
+            self.model.float()
+        else:
+            self.inputs, self.tolerance = doubled, ROUNDING_OF_DOUBLES
+
+    def __call__(self, claims: list[_Claim]) -> str | None:
+        """What goes wrong when a quarter of every claim's groups, at least one, is cut; None if nothing does."""
+        removed = torch.zeros(len(self.graph), dtype=torch.bool)
+        for claim in claims:
+            order = torch.randperm(len(claim.groups), generator=self.generator)
+            chosen = order[: max(1, len(order) // 4)].tolist()
+            removed[[claim.groups[place] for place in chosen]] = True
+        for name in self.graph.emptied(removed):
+            removed[self.graph.layers[name][0]] = False
+        try:
+            apart = _compare(self.model, self.graph, removed, self.inputs, self.reading, removed)
+        except Exception as error:  # whatever the model's own code raises is the answer
+            return f"a cut raises {type(error).__name__}: {first_line(error)}"
+        return None if apart <= self.tolerance else f"a cut changes the output by {apart:.0e}"
+
+
+def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Noise on tensors that hold one value only: a factor that starts at zero hides whatever it multiplies."""
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.is_floating_point() and tensor.numel() > 1 and bool((tensor == tensor.flatten()[0]).all()):
+                tensor += 0.3 * torch.rand(tensor.shape, generator=generator).to(tensor)
+    return model
+
+
+def _guilty(claims: list[_Claim], trial: _Trial) -> dict[_Claim, str]:
+    """The claims that fail on their own, found by halving; claims that fail only together all count."""
+    what = trial(claims)
+    if what is None:
+        return {}
+    if len(claims) == 1:
+        return {claims[0]: what}
+    middle = len(claims) // 2
+    found = {**_guilty(claims[:middle], trial), **_guilty(claims[middle:], trial)}
+    return found or dict.fromkeys(claims, what)

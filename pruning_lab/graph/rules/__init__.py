@@ -1,6 +1,6 @@
 """The rule table: what each ATen operator does to labels.
 
-A rule is `(interpreter, node, *args, **kwargs)` with tensors replaced by Values; it returns what the operator returns.
+A rule is `(interpreter, node, *args, **kwargs) -> Value` (or what the operator returns); Values stand in for tensors.
 An operator that is not in the table freezes what it reads and gives out nothing: less is pruned, nothing breaks.
 """
 
@@ -16,4 +16,7 @@ RULES: dict[object, Rule] = {
     **spatial.RULES,
 }
 
-__all__ = ["RULES"]
+MIXING: frozenset[object] = norms.MIXING | products.MIXING
+"""Operators whose result depends on which other channels there are."""
+
+__all__ = ["MIXING", "RULES"]

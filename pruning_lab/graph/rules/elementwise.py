@@ -33,9 +33,14 @@ def pointwise(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any
         for row in rows[1:]:
             interpreter.tie(rows[0], row)
         axes[dim] = next(value.axes[place] for value, place in meeting if place in value.axes)
-    made_of = [value.parameters for value in operands]
-    parameters = sum(made_of, ()) if made_of and all(made_of) else ()
-    return Value(shape, axes, parameters)
+    return Value(shape, axes)
+
+
+def prelu(interpreter: Interpreter, node: fx.Node, image: Value, slope: Value) -> Value:
+    """One slope for all channels, or one for each channel of dimension 1."""
+    if slope.shape[0] > 1:
+        interpreter.tie(interpreter.axis(image, 1), interpreter.axis(slope, 0))
+    return image
 
 
 def first_argument(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, **kwargs: Any) -> Value:
@@ -72,7 +77,10 @@ _SAME = (
     aten.dropout.default,
     aten.dropout_.default,
     aten.feature_dropout.default,
+    aten.feature_dropout_.default,
     aten.alpha_dropout.default,
+    aten.alpha_dropout_.default,
+    aten.feature_alpha_dropout.default,
     aten.contiguous.default,
     aten.clone.default,
     aten.detach.default,
@@ -98,7 +106,6 @@ _CONSTANT = (
     aten.scalar_tensor.default,
 )
 _POINTWISE = (
-    aten.prelu.default,
     aten.copy_.default,
     aten.rrelu.default,
     aten.hardswish.default,
@@ -112,6 +119,7 @@ _POINTWISE = (
 RULES: dict[object, Rule] = {
     "pointwise": pointwise,
     "unknown": unknown,
+    aten.prelu.default: prelu,
     operator.getitem: get_item,
     aten._assert_tensor_metadata.default: nothing,
     **dict.fromkeys(_SAME, first_argument),

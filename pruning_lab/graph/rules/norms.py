@@ -16,6 +16,7 @@ aten = torch.ops.aten
 def per_channel(interpreter: Interpreter, node: fx.Node, image: Value, *tensors: Value | None, **kwargs: Any) -> Value:
     """Batch and instance norm: weight, bias, running mean and variance belong to the channels of dimension 1."""
     channels = interpreter.axis(image, 1)
+    interpreter.counted_channels.setdefault(interpreter.module_path, channels)
     for tensor in tensors:
         if isinstance(tensor, Value):
             interpreter.tie(channels, interpreter.axis(tensor, 0))
@@ -105,6 +106,11 @@ def position_of(
 
 
 def batch_norm(interpreter: Interpreter, node: fx.Node, image: Value, *args: Any, **kwargs: Any) -> Value:
+    """Where statistics are taken at run time, they are taken over all dimensions but the channels'."""
+    if bool(args[4]):
+        for dim, row in image.axes.items():
+            if dim != 1:
+                interpreter.space.mix(row, f"{interpreter.node_name} normalises over channels")
     return per_channel(interpreter, node, image, *args[:4])
 
 
@@ -114,7 +120,7 @@ def weight_norm(interpreter: Interpreter, node: fx.Node, direction: Value, size:
         if one != dim % direction.ndim:
             interpreter.space.mix(row, f"{interpreter.node_name} takes the weight's norm over its inputs")
     interpreter.tie(interpreter.axis(direction, dim), interpreter.axis(size, dim))
-    return Value(direction.shape, direction.axes, direction.parameters + size.parameters)
+    return direction
 
 
 _REDUCTIONS = (
@@ -130,7 +136,7 @@ _REDUCTIONS = (
     aten.linalg_vector_norm.default,
 )
 
-RULES: dict[object, Rule] = {
+_NORMS: dict[object, Rule] = {
     aten.batch_norm.default: batch_norm,
     aten.instance_norm.default: batch_norm,
     aten.group_norm.default: group_norm,
@@ -138,9 +144,14 @@ RULES: dict[object, Rule] = {
     aten.softmax.int: softmax,
     aten.log_softmax.int: softmax,
     aten._weight_norm.default: weight_norm,
+    **dict.fromkeys(_REDUCTIONS, reduction),
+}
+
+RULES: dict[object, Rule] = {
+    **_NORMS,
     aten.argmax.default: position_of,
     aten.argmin.default: position_of,
     aten.cumsum.default: over_one,
     aten.sort.default: over_one,
-    **dict.fromkeys(_REDUCTIONS, reduction),
 }
+MIXING = frozenset(_NORMS)

@@ -28,10 +28,11 @@ def execute(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, *
             if found is None:
                 found = _single_channel(value.axes[dim], value.shape, dim, tuple(result.shape))
             if found is not None:
-                axes[place][found[0]] = found[1]
-    values = [
-        Value(shape, found, value.parameters) for shape, found in zip([shapes] if single else shapes, axes, strict=True)
-    ]
+                if found[0] in axes[place]:
+                    interpreter.freeze(found[1], "merges its dimension with another one's channels")
+                else:
+                    axes[place][found[0]] = found[1]
+    values = [Value(shape, found) for shape, found in zip([shapes] if single else shapes, axes, strict=True)]
     if node.target in _SIZE_HELD and any(_resized(value, result) for result in values):
         interpreter.suspect(value.labels())
     return values[0] if single else values
@@ -67,8 +68,7 @@ def concatenate(interpreter: Interpreter, node: fx.Node, tensors: list[Value], d
         for row in rows[1:]:
             interpreter.tie(rows[0], row)
         axes[other] = next(part.axes[other] for part in parts if other in part.axes)
-    made_of = [part.parameters for part in parts]
-    return Value(shape, axes, sum(made_of, ()) if all(made_of) else ())
+    return Value(shape, axes)
 
 
 def stack(interpreter: Interpreter, node: fx.Node, tensors: list[Value], dim: int = 0) -> Value:
@@ -94,6 +94,8 @@ def pad(interpreter: Interpreter, node: fx.Node, value: Value, amounts: list[int
         if min(before, after) < 0:
             interpreter.freeze(row, "crops it at a fixed place")
         axes[dim] = torch.nn.functional.pad(row, (before, after), value=FIXED)
+        if before or after:
+            interpreter.suspect(row)
     return Value(result_shapes(node), axes)
 
 
@@ -116,6 +118,12 @@ def split(interpreter: Interpreter, node: fx.Node, value: Value, sizes: Any, dim
     return results
 
 
+def channel_shuffle(interpreter: Interpreter, node: fx.Node, value: Value, groups: int) -> Value:
+    """Groups of channels are dealt out in turn; they lose the same positions, so that they stay equal."""
+    interpreter.tie_rows(interpreter.axis(value, 1).reshape(groups, -1))
+    return execute(interpreter, node, value, groups)
+
+
 def pick(interpreter: Interpreter, node: fx.Node, value: Value, dim: int = 0, *args: Any) -> Any:
     """select and unbind: a single place along a labelled dimension must stay where it is."""
     interpreter.freeze(interpreter.axis(value, dim), "picks single channels by position")
@@ -132,22 +140,26 @@ def cut_out(
     end: int | None = None,
     step: int = 1,
 ) -> Value:
-    """x[start:end]: channels up to a fixed boundary stay, unless the slice takes all of them."""
+    """x[start:end:step]: parts of equal length lose the same positions; where the parts differ, the channels stay."""
     dim %= value.ndim
     shape = result_shapes(node)
     axes = dict(value.axes)
-    if dim in axes:
-        row = axes[dim]
-        axes[dim] = row[slice(start, end, step)]
-        if shape[dim] != value.shape[dim]:
+    if dim in axes and shape[dim] != value.shape[dim]:
+        row, length = axes[dim], shape[dim] if step == 1 else step
+        first = slice(start, end).indices(len(row))[0]
+        if length and len(row) % length == 0 and first % length == 0:
+            parts = row.reshape(-1, length)
+            interpreter.tie_rows(parts if step == 1 else parts.T)
+            interpreter.suspect(row)
+        else:
             interpreter.freeze(row, "cuts it at a fixed place")
+        axes[dim] = row[slice(start, end, step)]
     return Value(shape, axes)
 
 
 _KEEP_CHANNELS = {
     aten.pixel_shuffle.default,
     aten.pixel_unshuffle.default,
-    aten.channel_shuffle.default,
 }
 _COPYING: dict[object, Any] = {
     aten.view.default: aten.reshape.default,
@@ -161,7 +173,6 @@ _SIZE_HELD = {
     aten.expand.default,
     aten.repeat.default,
     aten.pixel_shuffle.default,
-    aten.channel_shuffle.default,
 }
 _EXECUTED = (
     aten.permute.default,
@@ -183,6 +194,7 @@ _EXECUTED = (
 
 RULES: dict[object, Rule] = {
     **dict.fromkeys(_EXECUTED, execute),
+    aten.channel_shuffle.default: channel_shuffle,
     aten.cat.default: concatenate,
     aten.concat.default: concatenate,
     aten.stack.default: stack,
