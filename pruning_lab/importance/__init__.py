@@ -6,6 +6,7 @@
 from pruning_lab.importance.apoz import Apoz
 from pruning_lab.importance.bn_scale import BnScale
 from pruning_lab.importance.chip import Chip
+from pruning_lab.importance.combine import Product, RankAverage, WeightedSum
 from pruning_lab.importance.fpgm import Fpgm
 from pruning_lab.importance.function import Function
 from pruning_lab.importance.hessian import Hessian
@@ -13,8 +14,12 @@ from pruning_lab.importance.hrank import HRank
 from pruning_lab.importance.ipad import Ipad
 from pruning_lab.importance.lamp import Lamp
 from pruning_lab.importance.mean_activation import MeanActivation
+from pruning_lab.importance.moving_average import MovingAverage
+from pruning_lab.importance.normalized import Normalized
 from pruning_lab.importance.objective import cross_entropy, main_output
+from pruning_lab.importance.per_saving import PerSaving
 from pruning_lab.importance.random import Random
+from pruning_lab.importance.reduced import Reduced
 from pruning_lab.importance.scoring import Batches, FilterImportance, Importance, check_scores
 from pruning_lab.importance.shares import LargestLayerRandom, Uniform
 from pruning_lab.importance.taylor import Taylor
@@ -35,10 +40,17 @@ __all__ = [
     "Lamp",
     "LargestLayerRandom",
     "MeanActivation",
+    "MovingAverage",
+    "Normalized",
+    "PerSaving",
+    "Product",
     "Random",
+    "RankAverage",
+    "Reduced",
     "Taylor",
     "Uniform",
     "WeightNorm",
+    "WeightedSum",
     "check_scores",
     "cross_entropy",
     "main_output",

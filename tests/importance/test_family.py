@@ -53,6 +53,14 @@ CASES: dict[str, Case] = {
     "random": Case(importance.Random, follows_filters=False, sees_useless=False),
     "uniform": Case(lambda: importance.Uniform(importance.WeightNorm())),
     "largest_layer_random": Case(importance.LargestLayerRandom, follows_filters=False, sees_useless=False),
+    "weighted_sum": Case(lambda: importance.WeightedSum([importance.WeightNorm(), importance.MeanActivation()])),
+    "product": Case(lambda: importance.Product([importance.WeightNorm(), importance.MeanActivation()])),
+    "rank_average": Case(lambda: importance.RankAverage([importance.WeightNorm(), importance.Lamp()])),
+    "normalized": Case(lambda: importance.Normalized(importance.WeightNorm(), "layer", "gaussian")),
+    "isomorphic": Case(lambda: importance.Normalized(importance.WeightNorm(), "kind", "rank")),
+    "reduced": Case(lambda: importance.Reduced(importance.WeightNorm(), "max")),
+    "moving_average": Case(lambda: importance.MovingAverage(importance.WeightNorm()), follows_filters=False),
+    "per_saving": Case(lambda: importance.PerSaving(importance.WeightNorm())),
     "function": Case(lambda: importance.Function("tests.importance.test_family.first_weights", {"power": 2})),
 }
 
