@@ -1,4 +1,4 @@
-"""IPAD: a filter's weights, and how far its mean output lies from the layer's.
+"""IPAD: a filter's weights, and how far its mean output lies from the layer's. Knows no other method.
 
 Source: Vitek, Bizjak, Peer, Struc, "IPAD: Iterative pruning with activation deviation for sclera biometrics" (2023).
 With W_k the kernel of filter k, n_l = in_channels / groups x kh x kw, M_k the mean of its output map over all images, M
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance.activations import observe_outputs
-from pruning_lab.importance.scoring import Batches, filter_weights, to_groups
+from pruning_lab.importance.scoring import Batches, FilterImportance, FilterScores, filter_weights
 
 
 @dataclass(frozen=True)
-class Ipad:
+class Ipad(FilterImportance):
     """Weights and activation deviation, weighted by omega.
 
     Args:
@@ -31,8 +31,7 @@ class Ipad:
         equalizer: brings the activations' term to the weights' scale; not used with `normalize`.
         normalize: None, or `global_sum`: each term is divided by its sum over all filters of the network.
         resize_kernels: resize kernels to 3x3 before the norm, with n_l = in_channels / groups.
-        pointwise_by_weights: score 1x1 layers by their weights only.
-        reduce: over the filters of a group: mean, sum, amax.
+        pointwise_by_weights: score 1x1 layers by their weights only, not weighted by omega.
     """
 
     omega: float = 0.5
@@ -41,7 +40,6 @@ class Ipad:
     normalize: str | None = None
     resize_kernels: bool = False
     pointwise_by_weights: bool = False
-    reduce: str = "mean"
 
     def __post_init__(self) -> None:
         if not 0 <= self.omega <= 1:
@@ -51,23 +49,23 @@ class Ipad:
         if self.normalize not in (None, "global_sum"):
             raise LabError(f"importance.normalize={self.normalize} must be null or global_sum")
 
-    def __call__(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> Tensor:
+    def by_filter(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
         kernels = filter_weights(model, graph)
-        weight_term = {layer: self._weight_term(kernel) for layer, kernel in kernels.items()}
-        deviation = self._deviation(model, graph, batches) if self.omega < 1 else {}
-        pointwise = {layer for layer, kernel in kernels.items() if kernel.dim() > 2 and kernel[0, 0].numel() == 1}
+        by_weights = {layer: self._weight_term(kernel) for layer, kernel in kernels.items()}
+        alone = {layer for layer, kernel in kernels.items() if self.pointwise_by_weights and _pointwise(kernel)}
+        deviation: FilterScores = {}
+        if self.omega < 1:
+            seen = self._deviation(model, graph, batches)
+            deviation = {layer: term for layer, term in seen.items() if layer not in alone}
         scale = self.equalizer
         if self.normalize == "global_sum":
-            weight_term = _divide_by_sum(weight_term)
-            deviation = _divide_by_sum(deviation)
-            scale = 1.0
+            by_weights, deviation, scale = _over_sum(by_weights), _over_sum(deviation), 1.0
         scores = {}
-        for layer, term in weight_term.items():
-            if layer not in deviation or (self.pointwise_by_weights and layer in pointwise):
-                scores[layer] = term if self.pointwise_by_weights and layer in pointwise else self.omega * term
-            else:
-                scores[layer] = self.omega * term + (1 - self.omega) * scale * deviation[layer].to(term.device)
-        return to_groups(graph, scores, self.reduce)
+        for layer, term in by_weights.items():
+            scores[layer] = term if layer in alone else self.omega * term
+            if layer in deviation:
+                scores[layer] = scores[layer] + (1 - self.omega) * scale * deviation[layer]
+        return scores
 
     def _weight_term(self, kernel: Tensor) -> Tensor:
         """||W_k||_p / n_l, float [filters]."""
@@ -78,28 +76,39 @@ class Ipad:
             count = kernel.shape[1]
         return torch.linalg.vector_norm(kernel.flatten(1), ord=self.p, dim=1) / count
 
-    def _deviation(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> dict[str, Tensor]:
-        """ADC_p of every layer that ran, float [filters]. Memory: one mean map per layer."""
-        sums: dict[tuple[str, int], tuple[Tensor, int]] = {}
+    def _deviation(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
+        """ADC_p of every layer that ran, float [filters]. Memory: one mean map per layer and image size.
+
+        Images of several sizes have mean maps of several sizes; a layer's ADC is then their mean, weighted by how
+        many images each one saw.
+        """
+        sums: dict[str, dict[torch.Size, tuple[Tensor, int]]] = {}
 
         def observe(layer: str, output: Tensor) -> None:
-            total, images = sums.get((layer, output.shape[2]), (0, 0))
-            sums[layer, output.shape[2]] = (total + output.sum(0, dtype=torch.float32), images + len(output))
+            maps = sums.setdefault(layer, {})
+            batch_sum = output.sum(0, dtype=torch.float32)
+            if output.shape[2:] in maps:
+                total, images = maps[output.shape[2:]]
+                maps[output.shape[2:]] = (total.add_(batch_sum), images + len(output))
+            else:
+                maps[output.shape[2:]] = (batch_sum, len(output))
 
-        if observe_outputs(model, graph, batches, observe) == 0:
-            raise LabError("importance got no images to look at; raise loader.score_images or set importance.omega=1")
-        seen: dict[str, list[tuple[Tensor, int]]] = {}
-        for (layer, positions), (total, images) in sums.items():
-            mean = total / images
+        observe_outputs(model, graph, batches, observe)
+        return {layer: self._deviation_of(maps) for layer, maps in sums.items()}
+
+    def _deviation_of(self, maps: dict[torch.Size, tuple[Tensor, int]]) -> Tensor:
+        weighted = []
+        for total, images in maps.values():
+            mean = total.reshape(len(total), -1) / images
             apart = mean - mean.mean(0, keepdim=True)
-            norm = torch.linalg.vector_norm(apart, ord=self.p, dim=1) / positions
-            seen.setdefault(layer, []).append((norm, images))
-        return {
-            layer: sum(norm * images for norm, images in parts) / sum(images for _, images in parts)  # type: ignore[misc]
-            for layer, parts in seen.items()
-        }
+            weighted.append(images * torch.linalg.vector_norm(apart, ord=self.p, dim=1) / apart.shape[1])
+        return torch.stack(weighted).sum(0) / sum(images for _, images in maps.values())
 
 
-def _divide_by_sum(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+def _pointwise(kernel: Tensor) -> bool:
+    return kernel.dim() > 2 and kernel[0, 0].numel() == 1
+
+
+def _over_sum(terms: FilterScores) -> FilterScores:
     total = sum(float(term.sum()) for term in terms.values())
     return {layer: term / total for layer, term in terms.items()} if total else terms

@@ -1,0 +1,67 @@
+"""Every option of `conf/importance` builds what it names, and shows every knob that there is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from pruning_lab import importance
+
+CONF = Path(__file__).parents[2] / "conf" / "importance"
+OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+
+
+def option(name: str) -> DictConfig:
+    config = OmegaConf.load(CONF / f"{name}.yaml")
+    assert isinstance(config, DictConfig)
+    if name == "function":
+        config.path = "tests.importance.test_family.first_weights"
+    return config
+
+
+def nodes(config: Any) -> Iterator[dict[str, Any]]:
+    """All mappings with a `_target_`, at any depth."""
+    if isinstance(config, dict):
+        if "_target_" in config:
+            yield config
+        for item in config.values():
+            yield from nodes(item)
+    elif isinstance(config, list):
+        for item in config:
+            yield from nodes(item)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_builds_a_method(name: str) -> None:
+    assert callable(instantiate(option(name), _convert_="all"))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_names_only_parameters_that_exist(name: str) -> None:
+    for node in nodes(OmegaConf.to_container(option(name))):
+        known = inspect.signature(get_object(node["_target_"])).parameters
+        assert set(node) - {"_target_"} <= set(known)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_shows_every_knob_with_its_default_and_a_comment(name: str) -> None:
+    lines = (CONF / f"{name}.yaml").read_text().splitlines()
+    config = OmegaConf.to_container(option(name))
+    assert isinstance(config, dict)
+    for key in inspect.signature(get_object(config["_target_"])).parameters:
+        place = next(index for index, line in enumerate(lines) if line.startswith(f"{key}:"))
+        assert any(line.startswith("# ") for line in lines[max(0, place - 3) : place]), key
+
+
+def test_every_method_has_an_option() -> None:
+    named = {
+        node["_target_"].rpartition(".")[2] for name in OPTIONS for node in nodes(OmegaConf.to_container(option(name)))
+    }
+    classes = {name for name in importance.__all__ if name[0].isupper()}
+    assert classes - named == {"Batches", "FilterImportance", "Importance"}

@@ -1,0 +1,114 @@
+"""Taylor and Hessian against gates that are really built into the weights that read a group."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F  # noqa: N812
+
+from pruning_lab.errors import LabError
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.importance import Hessian, Taylor, cross_entropy, main_output
+from pruning_lab.surgery import mask
+from tests.importance.nets import CLASSES, EXAMPLE, NETS, batches, build
+
+
+def built_gates(model: nn.Module, graph: ChannelGraph) -> Tensor:
+    """d loss / d gate for every image, [images, n_groups], by autograd through weights x gates."""
+    model = copy.deepcopy(model).eval()
+    rows = []
+    for images, masks in batches():
+        for image, target in zip(images, masks, strict=True):
+            gates = torch.ones(len(graph) + 1, requires_grad=True)
+            weights = dict(model.named_parameters())
+            for consumer in graph.consumers:
+                for name in consumer.tensors:
+                    shape = [1] * weights[name].dim()
+                    shape[consumer.dim] = -1
+                    row = graph.tensors[name].axes.get(consumer.dim)
+                    if row is not None:
+                        weights[name] = weights[name] * gates[row].reshape(shape)
+            logits = main_output(functional_call(model, weights, image[None]))
+            rows.append(torch.autograd.grad(F.cross_entropy(logits, target[None]), gates)[0][:-1])
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_taylor_is_the_mean_size_of_the_gates_derivative(net: str) -> None:
+    model = build(net)
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    expected = built_gates(model, graph).abs().mean(0)
+    torch.testing.assert_close(Taylor()(model, graph, batches()), expected, rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_hessian_is_half_the_mean_square_of_the_gates_derivative(net: str) -> None:
+    model = build(net)
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    expected = built_gates(model, graph).square().mean(0) / 2
+    torch.testing.assert_close(Hessian()(model, graph, batches()), expected, rtol=1e-3, atol=1e-10)
+
+
+def test_taylor_is_exact_for_a_loss_that_is_linear_in_the_logits() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, CLASSES, 1))
+    graph = ChannelGraph.trace(model, EXAMPLE)
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        return logits[:, 0].mean()
+
+    data = [(image[:1], target[:1]) for image, target in batches()[:1]]
+    scores = Taylor(loss)(model, graph, data)
+    for group in range(4):
+        masked = copy.deepcopy(model)
+        mask(masked, graph, [group])
+        with torch.no_grad():
+            change = loss(model(data[0][0]), data[0][1]) - loss(masked(data[0][0]), data[0][1])
+        assert float(scores[group]) == pytest.approx(abs(float(change)), rel=1e-4)
+
+
+def test_a_channel_that_is_read_twice_counts_both_reads() -> None:
+    class TwoReaders(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 1)
+            self.left = nn.Conv2d(4, CLASSES, 1)
+            self.right = nn.Conv2d(4, CLASSES, 3, padding=1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            features = torch.relu(self.first(image))
+            return self.left(features) + self.right(features)
+
+    torch.manual_seed(0)
+    model = TwoReaders()
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    expected = built_gates(model, graph).abs().mean(0)
+    torch.testing.assert_close(Taylor()(model, graph, batches()), expected, rtol=1e-3, atol=1e-8)
+
+
+def test_the_default_loss_ignores_nothing_and_takes_any_integer_mask() -> None:
+    logits, target = torch.randn(2, CLASSES, 4, 4), torch.randint(0, CLASSES, (2, 4, 4))
+    by_hand = -logits.log_softmax(1).gather(1, target[:, None]).mean()
+    torch.testing.assert_close(cross_entropy(logits, target.to(torch.uint8)), by_hand)
+
+
+def test_the_logits_are_found_in_what_models_return() -> None:
+    logits, other = torch.zeros(1), torch.ones(1)
+    assert main_output(logits) is logits
+    assert main_output({"aux": other, "out": logits}) is logits
+    assert main_output({"logits": logits, "aux": other}) is logits
+    assert main_output((logits, other)) is logits
+    assert main_output([logits]) is logits
+    with pytest.raises(LabError, match=r"returns str.*'out'"):
+        main_output("mask")
+
+
+def test_no_images_is_an_error_that_names_the_knob() -> None:
+    model = build("chain")
+    for method in (Taylor(), Hessian()):
+        with pytest.raises(LabError, match="score_images"):
+            method(model, ChannelGraph.trace(model, EXAMPLE), [])

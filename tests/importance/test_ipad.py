@@ -1,0 +1,188 @@
+"""IPAD against a naive implementation, written from the formula for one layer at a time."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from pruning_lab.errors import LabError
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.importance import Ipad
+from tests.importance.nets import EXAMPLE, NETS, batches, build
+
+
+def kernel_of(module: nn.Module, filter_index: int) -> Tensor:
+    """[in_channels / groups, *kernel] of one filter, picked by hand."""
+    if not isinstance(module, nn.ConvTranspose2d):
+        return module.weight[filter_index]
+    per_group = module.weight.shape[0] // module.groups
+    block, place = divmod(filter_index, module.weight.shape[1])
+    return module.weight[block * per_group : (block + 1) * per_group, place]
+
+
+def outputs_of(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """Every layer's output for all images at once."""
+    seen: dict[str, Tensor] = {}
+    handles = [
+        module.register_forward_hook(lambda _m, _i, output, name=name: seen.__setitem__(name, output.double()))
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+    ]
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        model(image)
+    model.train(training)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def naive_terms(
+    model: nn.Module, layer: str, outputs: dict[str, Tensor], p: int, resize: bool
+) -> tuple[list[float], list[float]]:
+    """(||W_k||_p / n_l, ADC_p) for every filter k of a layer."""
+    module, output = model.get_submodule(layer), outputs[layer]
+    maps = output.reshape(len(output), output.shape[1], -1)
+    mean_maps = maps.mean(0)
+    weights, deviations = [], []
+    for index in range(maps.shape[1]):
+        kernel = kernel_of(module, index)
+        count = kernel.numel()
+        if resize and kernel.dim() == 3:
+            kernel = F.interpolate(kernel[None], size=(3, 3), mode="bilinear", align_corners=False)[0]
+            count = len(kernel)
+        weights.append(float(kernel.double().abs().pow(p).sum() ** (1 / p)) / count)
+        apart = mean_maps[index] - mean_maps.mean(0)
+        deviations.append(float(apart.abs().pow(p).sum() ** (1 / p)) / apart.numel())
+    return weights, deviations
+
+
+def naive(model: nn.Module, graph: ChannelGraph, image: Tensor, method: Ipad) -> Tensor:
+    outputs = outputs_of(model, image)
+    terms = {layer: naive_terms(model, layer, outputs, method.p, method.resize_kernels) for layer in graph.layers}
+    alone = {
+        layer
+        for layer in graph.layers
+        if method.pointwise_by_weights and getattr(model.get_submodule(layer), "kernel_size", None) == (1, 1)
+    }
+    weight_scale, deviation_scale = 1.0, method.equalizer
+    if method.normalize:
+        weight_scale = 1 / sum(sum(weights) for weights, _ in terms.values())
+        deviation_scale = 1 / sum(sum(deviations) for layer, (_, deviations) in terms.items() if layer not in alone)
+    members: list[list[float]] = [[] for _ in range(len(graph))]
+    for layer, (weights, deviations) in terms.items():
+        for group, weight, deviation in zip(graph.layers[layer].tolist(), weights, deviations, strict=True):
+            both = method.omega * weight * weight_scale + (1 - method.omega) * deviation * deviation_scale
+            members[group].append(weight * weight_scale if layer in alone else both)
+    return torch.tensor([sum(member) / len(member) for member in members])
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        Ipad(),
+        Ipad(p=2),
+        Ipad(omega=0.0),
+        Ipad(omega=1.0),
+        Ipad(omega=0.3, equalizer=2.5),
+        Ipad(normalize="global_sum", p=2),
+        Ipad(resize_kernels=True),
+        Ipad(pointwise_by_weights=True),
+        Ipad(pointwise_by_weights=True, normalize="global_sum", resize_kernels=True, omega=0.7),
+    ],
+    ids=repr,
+)
+def test_equals_the_formula(method: Ipad, net: str) -> None:
+    model = build(net)
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    image = torch.cat([image for image, _ in batches()])
+    expected = naive(model, graph, image, method)
+    torch.testing.assert_close(method(model, graph, batches()), expected.float(), rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_grouped_transposed_convolution_scores_its_own_kernels(p: int) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2), nn.ReLU(), nn.Conv2d(6, 2, 1)
+    )
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    method = Ipad(omega=0.5, p=p)
+    expected = naive(model, graph, torch.cat([image for image, _ in batches()]), method)
+    torch.testing.assert_close(method(model, graph, batches()), expected.float(), rtol=1e-4, atol=1e-8)
+
+
+def test_a_hand_made_layer_has_the_score_worked_out_by_hand() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.Conv2d(2, 1, 1))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1))
+    graph = ChannelGraph.trace(model, torch.zeros(1, 1, 2, 2))
+    images = [(torch.full((1, 1, 2, 2), value), torch.zeros(1, 2, 2)) for value in (1.0, 3.0)]
+    # Mean maps are 2 and 6 at all four positions, their mean 4, so that both filters deviate by 2 at each of them.
+    by_sum, by_root = Ipad(equalizer=10)(model, graph, images), Ipad(p=2, equalizer=10)(model, graph, images)
+    torch.testing.assert_close(by_sum[:2], torch.tensor([0.5 * 1 + 0.5 * 10 * 8 / 4, 0.5 * 3 + 0.5 * 10 * 8 / 4]))
+    torch.testing.assert_close(by_root[:2], torch.tensor([0.5 * 1 + 0.5 * 10 * 4 / 4, 0.5 * 3 + 0.5 * 10 * 4 / 4]))
+
+
+def test_images_of_several_sizes_count_by_their_number() -> None:
+    model = build("chain")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    small, large = batches(images=2, size=8), batches(images=4, size=12)
+    method = Ipad(omega=0.0)
+    mixed = method(model, graph, [*small, *large])
+    expected = (2 * method(model, graph, small) + 4 * method(model, graph, large)) / 6
+    torch.testing.assert_close(mixed, expected)
+
+
+def test_maps_of_equal_area_and_other_shape_are_not_mixed() -> None:
+    model = build("chain")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    wide, high = torch.randn(1, 3, 4, 16), torch.randn(1, 3, 16, 4)
+    method, mask = Ipad(omega=0.0), torch.zeros(1)
+    mixed = method(model, graph, [(wide, mask), (high, mask)])
+    expected = (method(model, graph, [(wide, mask)]) + method(model, graph, [(high, mask)])) / 2
+    torch.testing.assert_close(mixed, expected)
+
+
+def test_memory_does_not_grow_with_the_number_of_images() -> None:
+    model = build("chain")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    kept: list[weakref.ref[Tensor]] = []
+    model.conv2.register_forward_hook(lambda _m, _i, output: kept.append(weakref.ref(output)))
+    most_alive = 0
+
+    def stream() -> Iterator[tuple[Tensor, Tensor]]:
+        nonlocal most_alive
+        for image, mask in batches(images=20):
+            gc.collect()
+            most_alive = max(most_alive, sum(reference() is not None for reference in kept))
+            yield image, mask
+
+    Ipad()(model, graph, stream())
+    assert len(kept) == 10
+    assert most_alive == 0
+
+
+def test_weights_alone_need_no_images() -> None:
+    model = build("chain")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    assert bool((Ipad(omega=1.0)(model, graph, [])[graph.prunable] > 0).all())
+    with pytest.raises(LabError, match=r"got no images.*score_images"):
+        Ipad()(model, graph, [])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"omega": 1.5}, "omega=1.5"), ({"p": 3}, "p=3"), ({"normalize": "mean"}, "normalize=mean")],
+)
+def test_a_wrong_option_is_named(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(LabError, match=message):
+        Ipad(**wrong)
