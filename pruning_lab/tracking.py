@@ -38,6 +38,31 @@ DIGEST_LENGTH = 12
 
 SQLITE = "sqlite:///"
 
+# A saved view of MLflow's runs page; its address ends in `/runs?viewStateShareKey=iou_against_flops`.
+# Its charts have FLOPs instead of the step on the x axis, and its table the metrics that stand for a run.
+VIEW = "iou_against_flops"
+VIEW_STATE = {
+    "globalLineChartConfig": {
+        "xAxisKey": "metric",
+        "selectedXAxisMetricKey": "resources/flops_fraction",
+        "lineSmoothness": 0,
+    },
+    "orderByKey": "metrics.`best/val_iou`",
+    "orderByAsc": False,
+    "selectedColumns": [
+        f"metrics.`{name}`"
+        for name in (
+            "best/val_iou",
+            "best/flops_fraction",
+            "best/weights_fraction",
+            "test/iou",
+            "at/flops_50/val_iou",
+            "at/flops_25/val_iou",
+            "at/flops_10/val_iou",
+        )
+    ],
+}
+
 # Read by MLflow when it is imported or called; what the user has set already wins.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -233,8 +258,9 @@ def _create_experiment(client: "MlflowClient", uri: str, experiment: str) -> str
 
     database = _sqlite_path(uri)
     location = (database.parent / "mlartifacts").as_uri() if database else None
+    tags = {f"mlflow.sharedViewState.{VIEW}": json.dumps(VIEW_STATE)}
     try:
-        return client.create_experiment(experiment, artifact_location=location)
+        return client.create_experiment(experiment, artifact_location=location, tags=tags)
     except MlflowException:
         # On a server no lock is held: another run may have made it since we looked.
         found = client.get_experiment_by_name(experiment)

@@ -194,6 +194,14 @@ def test_a_deleted_experiment_is_named_with_how_to_restore_it(shared_root: Path)
         started(shared_root, experiment="old")
 
 
+def test_a_new_experiment_has_a_saved_view_of_the_score_against_flops(shared_root: Path) -> None:
+    started(shared_root)
+    found = client_of(shared_root).get_experiment_by_name("pruning_lab")
+    assert found is not None
+    view = json.loads(found.tags["mlflow.sharedViewState.iou_against_flops"])
+    assert view["globalLineChartConfig"]["selectedXAxisMetricKey"] == "resources/flops_fraction"
+
+
 def test_several_processes_may_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from pruning_lab.tracking import MlflowTracker\n"
