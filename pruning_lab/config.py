@@ -112,11 +112,11 @@ def _check_node(path: str, node: DictConfig, target: str, signature: inspect.Sig
     for key in node:
         if key in HYDRA_KEYS or key in known or takes_any:
             if OmegaConf.is_missing(node, key):
-                raise LabError(f"{path}.{key} is not set; give it on the command line: {path}.{key}=...")
+                raise LabError(f"{path}.{key!s} is not set; give it on the command line: {path}.{key!s}=...")
             continue
         near = difflib.get_close_matches(str(key), known, n=1)
         hint = f"did you mean {path}.{near[0]}?" if near else f"it takes {', '.join(known) or 'no parameters'}"
-        raise LabError(f"{path}.{key} is not a parameter of {target}; {hint}")
+        raise LabError(f"{path}.{key!s} is not a parameter of {target}; {hint}")
     if node.get("_partial_", False):
         return
     for parameter in parameters:
