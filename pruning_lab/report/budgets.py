@@ -35,12 +35,16 @@ def replace_between(text: str, marker: str, content: str, place: str) -> str:
 
 def write_table(folders: Sequence[Path], into: Path, marker: str) -> None:
     """Put the table of the runs in `folders`, one row each in that order, between the markers of `into`."""
-    table = markdown_table([run_row(read_run(folder)) for folder in folders])
+    put_between(into, marker, markdown_table([run_row(read_run(folder)) for folder in folders]))
+
+
+def put_between(into: Path, marker: str, content: str) -> None:
+    """Replace what stands between the markers of a page. Raises LabError if the page or a marker is missing."""
     try:
         text = into.read_text(encoding="utf-8")
     except OSError as error:
         raise LabError(f"{into}: can't be read ({error.strerror}); give --into a Markdown file") from error
-    write_atomically(into, replace_between(text, marker, table, str(into)))
+    write_atomically(into, replace_between(text, marker, content, str(into)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
