@@ -6,7 +6,7 @@ down changes its width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,17 +36,18 @@ def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.
     _check_groups(graph, removed)
     if not bool(removed.any()):
         return
-    tensors = dict(_named_tensors(model))
+    modules = dict(model.named_modules(remove_duplicate=False))
+    tensors = dict(_named_tensors(modules))
     changes = dict(_changes(graph, removed))
     _check_tensors(graph, tensors, changes, optimizer)
-    holders = _holders(model)
+    holders = _holders(modules)
     for name, keep in changes.items():
         new = _replace(tensors[name], keep, holders)
         if optimizer is not None and isinstance(new, nn.Parameter):
             _replace_in_optimizer(optimizer, tensors[name], new, keep)
-        _renew_computed(model, name, graph.tensors[name].shape, keep)
+        _renew_computed(modules, name, graph.tensors[name].shape, keep)
     graph.become(graph.without(removed))
-    _update_modules(model, graph)
+    _update_modules(modules, graph, changes)
 
 
 def mask(model: nn.Module, graph: ChannelGraph, groups: Groups) -> None:
@@ -56,7 +57,7 @@ def mask(model: nn.Module, graph: ChannelGraph, groups: Groups) -> None:
     channel's own filters are zeroed.
     """
     removed = graph.as_mask(groups)
-    tensors = dict(_named_tensors(model))
+    tensors = dict(_named_tensors(dict(model.named_modules(remove_duplicate=False))))
     for consumer in graph.consumers:
         for name in consumer.tensors:
             row = graph.tensors[name].axes.get(consumer.dim)
@@ -126,9 +127,15 @@ def _zero(tensor: Tensor, dim: int, gone: Tensor) -> None:
             tensor.index_fill_(dim, gone.nonzero().squeeze(1).to(tensor.device), 0)
 
 
-def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters(remove_duplicate=False)
-    yield from model.named_buffers(remove_duplicate=False)
+Modules = dict[str, nn.Module]
+
+
+def _named_tensors(modules: Modules) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers under all the names that they have."""
+    for path, module in modules.items():
+        for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                yield f"{path}.{key}" if path else key, tensor
 
 
 def _slice(tensor: Tensor, keep: Keep) -> Tensor:
@@ -145,10 +152,10 @@ def _slice(tensor: Tensor, keep: Keep) -> Tensor:
 Holders = dict[int, list[tuple[dict[str, Any], str]]]
 
 
-def _holders(model: nn.Module) -> Holders:
+def _holders(modules: Modules) -> Holders:
     """Identity of a tensor -> every place where a module holds it; a shared parameter has several."""
     places: Holders = {}
-    for module in model.modules():
+    for module in modules.values():
         for held in (module._parameters, module._buffers):
             for key, tensor in held.items():
                 if tensor is not None:
@@ -171,10 +178,10 @@ def _replace(old: Tensor, keep: Keep, holders: Holders) -> Tensor:
     return new
 
 
-def _renew_computed(model: nn.Module, name: str, shape: tuple[int, ...], keep: Keep) -> None:
+def _renew_computed(modules: Modules, name: str, shape: tuple[int, ...], keep: Keep) -> None:
     """The old weight_norm and spectral_norm leave a computed weight beside its parts; it takes their new shape."""
     owner, _, leaf = name.rpartition(".")
-    held = vars(model.get_submodule(owner))
+    held = vars(modules[owner])
     computed = held.get("weight")
     if leaf in {"weight_v", "weight_orig"} and isinstance(computed, Tensor) and tuple(computed.shape) == shape:
         held["weight"] = _slice(computed, keep)
@@ -192,13 +199,15 @@ def _replace_in_optimizer(optimizer: torch.optim.Optimizer, old: Tensor, new: nn
     optimizer.state[new] = state
 
 
-def _update_modules(model: nn.Module, graph: ChannelGraph) -> None:
-    """Let every module's own account of its sizes agree with its tensors."""
-    for name, module in model.named_modules():
-        groups = graph.group_counts.get(name)
-        fit_attributes(module, None if groups is None else len(groups))
-        if isinstance(module, nn.modules.instancenorm._InstanceNorm) and name in graph.channel_counts:
-            module.num_features = len(graph.channel_counts[name])
+def _update_modules(modules: Modules, graph: ChannelGraph, changed: Iterable[str]) -> None:
+    """Let the account that modules keep of their sizes agree with their tensors."""
+    for owner in {name.rpartition(".")[0].removesuffix(".parametrizations.weight") for name in changed}:
+        groups = graph.group_counts.get(owner)
+        fit_attributes(modules[owner], None if groups is None else len(groups))
+    for name, row in graph.channel_counts.items():
+        module = modules[name]
+        if isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.num_features != len(row):
+            module.num_features = len(row)
 
 
 def fit_attributes(module: nn.Module, groups: int | None = None) -> dict[str, Any]:

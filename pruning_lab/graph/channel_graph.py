@@ -37,6 +37,15 @@ class TensorInfo:
     trainable: bool
     axes: Mapping[int, Tensor] = field(default_factory=dict)
 
+    def with_axes(self, left: Remaining) -> TensorInfo:
+        """What is left of it."""
+        shape = list(self.shape)
+        for dim, row in self.axes.items():
+            shape[dim] = left.length(row)
+        return TensorInfo(
+            tuple(shape), self.itemsize, self.trainable, {dim: left(row) for dim, row in self.axes.items()}
+        )
+
 
 @dataclass(frozen=True)
 class Consumer:
@@ -153,18 +162,13 @@ class ChannelGraph:
     def without(self, removed: Tensor) -> ChannelGraph:
         """The graph after the groups of a bool mask [n_groups] have left; ids close ranks in their old order."""
         left = Remaining(removed, self._rows())
-        tensors = {}
-        for name, info in self.tensors.items():
-            axes = {dim: left(row) for dim, row in info.axes.items()}
-            shape = tuple(len(axes[d]) if d in axes else size for d, size in enumerate(info.shape))
-            tensors[name] = TensorInfo(shape, info.itemsize, info.trainable, axes)
         return replace(
             self,
             layers={name: left(row) for name, row in self.layers.items()},
-            original={name: kept[left.kept(self.layers[name])] for name, kept in self.original.items()},
+            original={name: indices[left.stays[self.layers[name]]] for name, indices in self.original.items()},
             prunable=self.prunable[~removed],
             consumers=[Consumer(c.layer, c.tensors, c.dim, left(c.channels)) for c in self.consumers],
-            tensors=tensors,
+            tensors={name: info.with_axes(left) if info.axes else info for name, info in self.tensors.items()},
             costs=[CostTerm(t.layer, t.coefficient, tuple(map(left, t.factors))) for t in self.costs],
             group_counts={name: left(row) for name, row in self.group_counts.items()},
             channel_counts={name: left(row) for name, row in self.channel_counts.items()},
@@ -203,7 +207,8 @@ class ChannelGraph:
 
     def emptied(self, removed: Tensor) -> list[str]:
         """Layers that would be left without a filter."""
-        return [name for name, row in self.layers.items() if len(row) and bool(self.taken(removed, row).all())]
+        stays = torch.cat([~removed, torch.ones(1, dtype=torch.bool)])
+        return [name for name, row in self.layers.items() if len(row) and not bool(stays[row].any())]
 
 
 def by_layer(layers: Mapping[str, Tensor], reasons: Mapping[int, str]) -> dict[str, str]:

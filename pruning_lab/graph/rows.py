@@ -17,25 +17,23 @@ class Remaining:
 
     def __init__(self, removed: Tensor, rows: Iterable[Tensor]) -> None:
         """`removed`: bool [n_groups]; `rows`: int64 [any] each, with -1 for what belongs to no group and stays."""
-        stays = torch.cat([~removed, torch.ones(1, dtype=torch.bool)])
+        self.stays = torch.cat([~removed, torch.ones(1, dtype=torch.bool)])
         self.ids = torch.cat([(~removed).long().cumsum(0) - 1, torch.tensor([-1])])
-        self._rows = list({id(row): row for row in rows}.values())
-        self._place = {id(row): place for place, row in enumerate(self._rows)}
-        if not self._rows:
+        distinct = {id(row): row for row in rows}
+        if not distinct:
             return
-        packed = torch.cat(self._rows)
-        kept = stays[packed]
-        lengths = [len(row) for row in self._rows]
+        packed = torch.cat(list(distinct.values()))
+        kept = self.stays[packed]
         counted = torch.cat([torch.zeros(1, dtype=torch.int64), kept.long().cumsum(0)])
-        ends = torch.tensor([0, *lengths]).cumsum(0)
-        left = (counted[ends[1:]] - counted[ends[:-1]]).tolist()
-        self._left = self.ids[packed[kept]].split(left)
-        self._kept = kept.split(lengths)
+        ends = torch.tensor([0, *(row.shape[0] for row in distinct.values())]).cumsum(0)
+        lengths = (counted[ends[1:]] - counted[ends[:-1]]).tolist()
+        self._left = dict(zip(distinct, self.ids[packed[kept]].split(lengths), strict=True))
+        self._lengths = dict(zip(distinct, lengths, strict=True))
 
     def __call__(self, row: Tensor) -> Tensor:
         """The new ids of what is left of one of the rows."""
-        return self._left[self._place[id(row)]]
+        return self._left[id(row)]
 
-    def kept(self, row: Tensor) -> Tensor:
-        """bool [len(row)], which entries of one of the rows are left."""
-        return self._kept[self._place[id(row)]]
+    def length(self, row: Tensor) -> int:
+        """How many entries are left of one of the rows."""
+        return self._lengths[id(row)]
