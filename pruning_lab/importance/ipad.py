@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance.activations import observe_outputs
-from pruning_lab.importance.scoring import Batches, FilterImportance, FilterScores, filter_weights
+from pruning_lab.importance.scoring import Batches, FilterImportance, FilterScores, filter_weights, norms
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Ipad(FilterImportance):
         if self.resize_kernels and kernel.dim() == 4:
             kernel = nn.functional.interpolate(kernel, size=(3, 3), mode="bilinear", align_corners=False)
             count = kernel.shape[1]
-        return torch.linalg.vector_norm(kernel.flatten(1), ord=self.p, dim=1) / count
+        return norms(kernel.flatten(1), self.p) / count
 
     def _deviation(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
         """ADC_p of every layer that ran, float [filters]. Memory: one mean map per layer and image size.
@@ -101,7 +101,7 @@ class Ipad(FilterImportance):
         for total, images in maps.values():
             mean = total.reshape(len(total), -1) / images
             apart = mean - mean.mean(0, keepdim=True)
-            weighted.append(images * torch.linalg.vector_norm(apart, ord=self.p, dim=1) / apart.shape[1])
+            weighted.append(images * norms(apart, self.p) / apart.shape[1])
         return torch.stack(weighted).sum(0) / sum(images for _, images in maps.values())
 
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.scoring import Batches, FilterImportance, FilterScores, filter_weights
+from pruning_lab.importance.scoring import Batches, FilterImportance, FilterScores, filter_weights, norms
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,6 @@ class WeightNorm(FilterImportance):
         scores = {}
         for layer, kernel in filter_weights(model, graph).items():
             flat = kernel.float().flatten(1)
-            norm = torch.linalg.vector_norm(flat, ord=self.p, dim=1)
+            norm = norms(flat, self.p)
             scores[layer] = norm / flat.shape[1] ** (1 / self.p) if self.per_weight else norm
         return scores

@@ -20,10 +20,10 @@ from tests.importance.nets import EXAMPLE, NETS, batches, build
 def kernel_of(module: nn.Module, filter_index: int) -> Tensor:
     """[in_channels / groups, *kernel] of one filter, picked by hand."""
     if not isinstance(module, nn.ConvTranspose2d):
-        return module.weight[filter_index]
+        return module.weight.detach()[filter_index]
     per_group = module.weight.shape[0] // module.groups
     block, place = divmod(filter_index, module.weight.shape[1])
-    return module.weight[block * per_group : (block + 1) * per_group, place]
+    return module.weight.detach()[block * per_group : (block + 1) * per_group, place]
 
 
 def outputs_of(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
