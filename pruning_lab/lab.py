@@ -63,6 +63,7 @@ def begin(lab: Experiment) -> RunState:
     lab.tracker.log_dataset(lab.data.name, lab.data.fingerprint(), counts)
     show_samples(lab)
     digest, base = trained_base(lab)
+    lab.tracker.tag("base_hash", digest)
     seed_everything(lab.seed)
     model = lab.settings.place(copy.deepcopy(base))
     graph = ChannelGraph.trace(model, lab.example())

@@ -42,6 +42,7 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
     _fill_from_data(config, data)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    fill_null(config.tracking, run_name=_run_name(config, choices))
     model = plain(config.model)
     arguments = {key: value for key, value in model.items() if key not in ("_target_", "_convert_")}
     return Experiment(
@@ -82,6 +83,12 @@ def _fill_from_data(config: DictConfig, data: SegmentationData) -> None:
         if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
             fill_null(config.validation.promise, **{resource: config.stop[resource]})
     fill_null(config.validation.promise, either=str(config.stop.get("_target_")).endswith(".Either"))
+
+
+def _run_name(config: DictConfig, choices: Mapping[str, Any]) -> str:
+    """`ipad flops 0.25 seed 1`: what usually tells the runs of a comparison apart."""
+    budget = [f"{key} {value}" for key, value in plain(config.stop).items() if not key.startswith("_")]
+    return " ".join([str(choices.get("importance", "")), *budget, f"seed {config.seed}"]).strip()
 
 
 def _base_recipe(config: DictConfig) -> dict[str, Any]:

@@ -89,6 +89,9 @@ class Tracker(Protocol):
     def start(self, output_root: Path, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Open the run. Raises LabError if the store can't be used."""
 
+    def tag(self, name: str, value: str) -> None:
+        """Add a fact about the run that was not known when it started."""
+
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log the metrics of a pruning step that is done, in one call."""
 
@@ -118,6 +121,7 @@ class NoTracker:
     lost = False
 
     def start(self, output_root: Path, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None: ...
+    def tag(self, name: str, value: str) -> None: ...
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None: ...
     def log_summary(self, metrics: Mapping[str, float]) -> None: ...
     def log_artifact(self, path: Path, folder: str | None = None) -> None: ...
@@ -178,6 +182,9 @@ class MlflowTracker:
         entities = [Param(name, _parameter_text(value)) for name, value in named.items()]
         for chunk in _chunks(entities, MOST_PARAMETERS_PER_CALL):
             self._client.log_batch(self.run_id, params=chunk)
+
+    def tag(self, name: str, value: str) -> None:
+        self._backlog.deliver(f"tag {name}", partial(self._client.set_tag, self.run_id, name, value[:LONGEST_TAG]))
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         self._log_metrics("metrics", step, metrics)

@@ -99,6 +99,9 @@ class Recorder:
     def start(self, output_root: Path, parameters: Any, tags: Any) -> None:
         self.parameters, self.tags = dict(parameters), dict(tags)
 
+    def tag(self, name: str, value: str) -> None:
+        self.tags[name] = value
+
     def log_step(self, step: int, metrics: Any) -> None:
         self.steps.append((step, dict(metrics)))
 

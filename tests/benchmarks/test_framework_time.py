@@ -1,0 +1,58 @@
+"""The framework's own time in a run: everything but forward, backward and data."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pruning_lab import lab
+from pruning_lab.data import Eyes
+from pruning_lab.history import History
+from pruning_lab.importance import Ipad
+from pruning_lab.models import UNet
+from pruning_lab.tracking import MlflowTracker
+from tests.labs import tiny_lab
+
+AIM = 0.05
+TOLERATED = 0.10
+"""The aim is 5 %; a busy machine slows the many small pieces more than the long products."""
+
+WORK = ("cost/score_seconds", "cost/recovery_seconds", "cost/validation_seconds")
+
+
+@pytest.mark.slow
+@pytest.mark.benchmark_ratio
+def test_the_frameworks_own_time_is_a_small_part_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = {"in_channels": 3, "classes": 4, "width": 16, "depth": 4}
+    experiment = tiny_lab(
+        tmp_path,
+        data=Eyes(size=(96, 128), train=64, val=16, test=8),
+        build_model=lambda: UNet(**arguments),
+        importance=Ipad(),
+        tracker=MlflowTracker(),
+        verify=False,
+        base_recipe={"model": arguments},
+    )
+    torch.set_num_threads(2)
+    try:
+        state = lab.begin(_started(experiment))
+        started = time.perf_counter()
+        while not state.ended:
+            choice = lab.choose(experiment, state, lab.score(experiment, state))
+            if not state.ended:
+                lab.advance(experiment, state, choice)
+        seconds = time.perf_counter() - started
+    finally:
+        torch.set_num_threads(1)
+    rows = History.read(experiment.folder / "history.csv").rows[1:]
+    work = sum(row[name] for row in rows for name in WORK)
+    share = (seconds - work) / seconds
+    with capsys.disabled():
+        print(f"\nown time of {len(rows)} steps: {share:.1%} of {seconds:.1f} s (aim: under {AIM:.0%})")
+    assert share < TOLERATED
+
+
+def _started(experiment):
+    experiment.tracker.start(experiment.output_root, {}, {})
+    return experiment
