@@ -45,7 +45,7 @@ def read_graph(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[ChannelGra
     program = export(model, inputs)
     values = interpreter.run(program)
     only_training: set[str] = set()
-    training_inputs = _inputs_of_training(model, inputs, interpreter.used)
+    training_inputs = _inputs_of_training(model, inputs, set(interpreter.tensors))
     if training_inputs:
         only_training = _read_training(interpreter, model, training_inputs)
     graph, group_of_label = _number(interpreter, model, only_training)
@@ -68,13 +68,13 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers(remove_duplicate=False)
 
 
-def _inputs_of_training(model: nn.Module, inputs: tuple[Tensor, ...], used: set[str]) -> tuple[Tensor, ...] | None:
-    """Inputs on which training runs modules whose parameters evaluation never reads; None if there are no such modules.
+def _inputs_of_training(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> tuple[Tensor, ...] | None:
+    """Inputs on which training runs modules whose parameters evaluation never takes up; None if there are no such modules.
 
     A copy is tried, with two samples at least, as batch normalisation needs, and then with an image four times as
     large, since auxiliary heads pool more. The size of an image makes no difference to its channels.
     """
-    owners = {name.rpartition(".")[0] for name, _ in model.named_parameters() if name not in used}
+    owners = {name.rpartition(".")[0] for name, _ in model.named_parameters() if name not in known}
     if not owners:
         return None
     trial = copy_of(model).train()

@@ -75,15 +75,30 @@ class Interpreter:
         outputs = _outputs(program)
         read = _ancestors(outputs)
         for node in program.graph.nodes:
-            self.node_name, self.module_path = describe(node), module_path(node)
             if node.op == "placeholder":
+                self.node_name = describe(node)
                 values[node] = self._placeholder(node, names, node in read)
-            elif node.op == "call_function":
-                values[node] = self._call(node, values)
+        self._run_nodes(program.graph_module, values)
         for node in outputs:
             for value in values_in(values[node]):
                 self.space.freeze(value.labels(), "feeds the model's output")
         return values
+
+    def run_inside(self, module: fx.GraphModule, operands: tuple[Any, ...]) -> list[Any]:
+        """Interpret a graph within the graph, as `with torch.no_grad():` in a forward makes one."""
+        holders = [node for node in module.graph.nodes if node.op == "placeholder"]
+        values = dict(zip(holders, operands, strict=True))
+        self._run_nodes(module, values)
+        results = next(node for node in reversed(module.graph.nodes) if node.op == "output").args[0]
+        return [values[result] for result in results]
+
+    def _run_nodes(self, module: fx.GraphModule, values: dict[fx.Node, Any]) -> None:
+        for node in module.graph.nodes:
+            self.node_name, self.module_path = describe(node), module_path(node)
+            if node.op == "get_attr":
+                values[node] = getattr(module, str(node.target))
+            elif node.op == "call_function":
+                values[node] = self._call(node, values)
 
     def _parameter_names(self, program: ExportedProgram) -> dict[str, str]:
         signature = program.graph_signature

@@ -69,6 +69,12 @@ def get_item(interpreter: Interpreter, node: fx.Node, values: Any, index: Any) -
     return values[index]
 
 
+def graph_inside(interpreter: Interpreter, node: fx.Node, *args: Any) -> list[Any]:
+    """A part of the network under another gradient mode or precision: it is interpreted in place."""
+    place = next(index for index, arg in enumerate(args) if isinstance(arg, fx.GraphModule))
+    return interpreter.run_inside(args[place], args[place + 1 :])
+
+
 def nothing(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any) -> None:
     return None
 
@@ -120,6 +126,8 @@ RULES: dict[object, Rule] = {
     "pointwise": pointwise,
     "unknown": unknown,
     aten.prelu.default: prelu,
+    torch.ops.higher_order.wrap_with_set_grad_enabled: graph_inside,
+    torch.ops.higher_order.wrap_with_autocast: graph_inside,
     operator.getitem: get_item,
     aten._assert_tensor_metadata.default: nothing,
     **dict.fromkeys(_SAME, first_argument),

@@ -88,6 +88,13 @@ def reduction(
     return result if isinstance(shapes, tuple) else [result] * len(shapes)
 
 
+def vector_norm(
+    interpreter: Interpreter, node: fx.Node, image: Value, order: Any = 2, dims: Any = None, *args: Any, **kwargs: Any
+) -> Any:
+    """The norm over dimensions; its order comes before them."""
+    return reduction(interpreter, node, image, dims, *args, **kwargs)
+
+
 def over_one(interpreter: Interpreter, node: fx.Node, image: Value, dim: int, *args: Any, **kwargs: Any) -> Any:
     """cumsum, sort and their like along channels: the order matters, so the channels stay."""
     interpreter.freeze(interpreter.axis(image, dim), "depends on the order of the channels")
@@ -133,7 +140,6 @@ _REDUCTIONS = (
     aten.max.dim,
     aten.min.dim,
     aten.logsumexp.default,
-    aten.linalg_vector_norm.default,
 )
 
 _NORMS: dict[object, Rule] = {
@@ -144,6 +150,7 @@ _NORMS: dict[object, Rule] = {
     aten.softmax.int: softmax,
     aten.log_softmax.int: softmax,
     aten._weight_norm.default: weight_norm,
+    aten.linalg_vector_norm.default: vector_norm,
     **dict.fromkeys(_REDUCTIONS, reduction),
 }
 
