@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from pruning_lab.builders import Trust, resolve_builder, without_downloads
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.surgery import _holders as holders
-from pruning_lab.surgery import fit_attributes
+from pruning_lab.surgery import fit_attributes, holders_of
 
 FORMAT = "pruning_lab/1"
 ARCHITECTURE, WEIGHTS = "architecture.json", "weights.safetensors"
@@ -191,7 +190,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     if missing or unknown:
         what = f"has no {missing[0]}" if missing else f"has {unknown[0]}, which the model has not"
         raise LabError(f"{path} {what}; architecture.json and the weights do not belong together")
-    places = holders(model)
+    places = holders_of(dict(model.named_modules()))
     for name, old in named:
         new = tensors[name]
         if new.dim() != old.dim() or any(n > o for n, o in zip(new.shape, old.shape, strict=True)):

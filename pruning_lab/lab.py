@@ -42,11 +42,12 @@ def prune(lab: Experiment) -> dict[str, float]:
         state = begin(lab)
         failure: NonFiniteLossError | None = None
         try:
-            while not state.ended:
+            while not is_over(lab, state):
                 scores = score(lab, state)
                 choice = choose(lab, state, scores)
-                if not state.ended:
-                    advance(lab, state, choice)
+                if not bool(choice.groups.any()):
+                    break
+                advance(lab, state, choice)
             recover_at_end(lab, state)
         except NonFiniteLossError as error:
             failure, state.ended = error, str(error)
@@ -87,6 +88,15 @@ def begin(lab: Experiment) -> RunState:
     return state
 
 
+def is_over(lab: Experiment, state: RunState) -> bool:
+    """Whether the budget is met, or the most steps are done."""
+    if not lab.stop(measure(state.graph).fractions_of(state.original)):
+        state.ended = "budget"
+    elif lab.max_steps is not None and state.step >= lab.max_steps:
+        state.ended = "max_steps"
+    return bool(state.ended)
+
+
 def score(lab: Experiment, state: RunState) -> Tensor:
     """Importance of every group, float [n_groups]; what the method cost goes into the coming row."""
     batches = Counted(lab.loaders().score_batches())
@@ -97,17 +107,13 @@ def score(lab: Experiment, state: RunState) -> Tensor:
 
 
 def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
-    """The groups that leave next; sets `state.ended` when there is nothing more to do."""
+    """The groups that leave next; none where the floors forbid all, which ends the run."""
     choice = lab.selection(scores, state.graph, state.floors, lab.stop, state.original)
-    fractions = measure(state.graph).fractions_of(state.original)
-    if not lab.stop(fractions):
-        state.ended = "budget"
-    elif lab.max_steps is not None and state.step >= lab.max_steps:
-        state.ended = "max_steps"
-    elif not bool(choice.groups.any()):
+    if not bool(choice.groups.any()):
         state.ended = "floors"
+        unmet = ", ".join(sorted(lab.stop(measure(state.graph).fractions_of(state.original))))
         lab.reporter.warn(
-            f"the budget can't be met: {', '.join(sorted(lab.stop(fractions)))} still above it and no group may leave; "
+            f"the budget can't be met: {unmet} still above it and no group may leave; "
             f"floors bind at {', '.join(choice.bound) or 'every layer'}; lower floors.* or raise the budget"
         )
     return choice

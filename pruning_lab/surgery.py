@@ -40,7 +40,7 @@ def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.
     tensors = dict(_named_tensors(modules))
     changes = dict(_changes(graph, removed))
     _check_tensors(graph, tensors, changes, optimizer)
-    holders = _holders(modules)
+    holders = holders_of(modules)
     for name, keep in changes.items():
         new = _replace(tensors[name], keep, holders)
         if optimizer is not None and isinstance(new, nn.Parameter):
@@ -152,7 +152,7 @@ def _slice(tensor: Tensor, keep: Keep) -> Tensor:
 Holders = dict[int, list[tuple[dict[str, Any], str]]]
 
 
-def _holders(modules: Modules) -> Holders:
+def holders_of(modules: Modules) -> Holders:
     """Identity of a tensor -> every place where a module holds it; a shared parameter has several."""
     places: Holders = {}
     for module in modules.values():

@@ -38,10 +38,8 @@ def test_the_frameworks_own_time_is_a_small_part_of_a_run(tmp_path: Path, capsys
     try:
         state = lab.begin(_started(experiment))
         started = time.perf_counter()
-        while not state.ended:
-            choice = lab.choose(experiment, state, lab.score(experiment, state))
-            if not state.ended:
-                lab.advance(experiment, state, choice)
+        while not lab.is_over(experiment, state):
+            lab.advance(experiment, state, lab.choose(experiment, state, lab.score(experiment, state)))
         seconds = time.perf_counter() - started
     finally:
         torch.set_num_threads(1)
