@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
 from hydra.utils import get_method, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -80,7 +81,7 @@ def check_keys(config: DictConfig) -> None:
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
     if OmegaConf.is_dict(node):
-        if "_target_" in node:
+        if "_target_" in node.keys():  # noqa: SIM118 - `in node` is False where the value is missing
             if OmegaConf.is_missing(node, "_target_"):
                 raise LabError(f"{path}._target_ is not set; give the dotted path of a class or function")
             yield path, node
@@ -126,8 +127,17 @@ def _check_node(path: str, node: DictConfig, target: str, signature: inspect.Sig
 
 
 def build(node: Any, **more: Any) -> Any:
-    """What a node describes: its `_target_` called with its keys, nested nodes first."""
-    return instantiate(node, **more, _convert_="all")
+    """What a node describes: its `_target_` called with its keys, nested nodes first.
+
+    Raises:
+        LabError: a target's own complaint, without Hydra's words around it.
+    """
+    try:
+        return instantiate(node, **more, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, LabError):
+            raise error.__cause__ from None
+        raise LabError(" ".join(str(error).split())) from error
 
 
 def fill_null(node: Any, **values: Any) -> None:

@@ -85,8 +85,7 @@ def _knobs(lines: list[str]) -> Iterator[Knob]:
         parents = [parent for parent in parents if parent[0] < depth]
         value, _, behind = match["value"].partition(" #")
         path = ".".join([*(key for _, key in parents), match["key"]])
-        first = path.partition(".")[0]
-        if first not in SPECIAL and not match["dash"] and not any("-" in key for _, key in parents):
+        if not SPECIAL & set(path.split(".")) and not match["dash"] and not any("-" in key for _, key in parents):
             meaning = " ".join([*comment, behind.strip()]).strip()
             if value.strip() or meaning:
                 yield Knob(path, value.strip(), meaning)
