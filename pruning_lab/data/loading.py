@@ -210,4 +210,5 @@ def _shuffled(count: int, seed: int, epoch: int) -> list[int]:
 
 def _quiet_worker(worker: int) -> None:
     """Keep each worker process to one core; torch sees to its own threads by itself."""
-    cv2.setNumThreads(1)
+    # 0 means none: 1 would wait for the threads of the parent's pool, which a fork does not bring along.
+    cv2.setNumThreads(0)
