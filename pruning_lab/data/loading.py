@@ -178,11 +178,9 @@ class _ShuffledBatches(Sampler[list[tuple[int, int]]]):
         return full + (rest > 1 or (rest == 1 and full == 0))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch = self.epoch
-        order = _shuffled(self._images, self._seed, epoch)
-        for number in range(len(self)):
-            start = number * self._batch_size
-            yield [(epoch, index) for index in order[start : start + self._batch_size]]
+        order = [(self.epoch, index) for index in _shuffled(self._images, self._seed, self.epoch)]
+        starts = range(0, len(self) * self._batch_size, self._batch_size)
+        return iter([order[start : start + self._batch_size] for start in starts])
 
 
 class _Collate:
