@@ -70,7 +70,7 @@ class FileSplit:
 def read_image(path: Path) -> Image:
     """Return uint8 [H, W, 3] RGB, pixels in the order in which they are stored, 16-bit greys as 8 bits.
 
-    A rotation noted in the file's EXIF is not applied, because masks carry no such note.
+    A rotation noted in the EXIF of a JPEG or PNG is not applied, because masks carry no such note.
     """
     try:
         with Pillow.open(path) as opened:

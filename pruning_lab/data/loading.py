@@ -174,11 +174,9 @@ class _ShuffledBatches(Sampler[list[tuple[int, int]]]):
         return full + (rest > 1 or (rest == 1 and full == 0))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch = self.epoch
-        order = _shuffled(self._images, self._seed, epoch)
-        for number in range(len(self)):
-            start = number * self._batch_size
-            yield [(epoch, index) for index in order[start : start + self._batch_size]]
+        order = [(self.epoch, index) for index in _shuffled(self._images, self._seed, self.epoch)]
+        starts = range(0, len(self) * self._batch_size, self._batch_size)
+        return iter([order[start : start + self._batch_size] for start in starts])
 
 
 class _Collate:
@@ -206,4 +204,5 @@ def _shuffled(count: int, seed: int, epoch: int) -> list[int]:
 
 def _quiet_worker(worker: int) -> None:
     """Keep each worker process to one core; torch sees to its own threads by itself."""
-    cv2.setNumThreads(1)
+    # 0 means none: 1 would wait for the threads of the parent's pool, which a fork does not bring along.
+    cv2.setNumThreads(0)

@@ -77,7 +77,7 @@ def coverage(distance: Floats, softness: float = 1.0) -> Floats:
 
 def random_shape(rng: np.random.Generator, height: int, width: int) -> EyeShape:
     """Draw the shape of one eye for an image of `height` x `width` pixels."""
-    unit = min(width, height * 4 / 3) * rng.uniform(0.29, 0.44)
+    unit = min(width, height * 4 / 3) * rng.uniform(0.34, 0.47)
     tilt = rng.normal(0, 0.09)
     side = rng.choice((-1.0, 1.0))
     middle = np.array([width * rng.uniform(0.42, 0.58), height * rng.uniform(0.45, 0.62)])
@@ -101,7 +101,7 @@ def random_shape(rng: np.random.Generator, height: int, width: int) -> EyeShape:
     iris_radius = rng.uniform(0.36, 0.46)
     share, angle = _seen_from_the_side(across, down, centre, gaze, iris_radius)
 
-    pupil_share = rng.uniform(0.2, 0.62)
+    pupil_share = rng.uniform(0.27, 0.64)
     pupil_centre = centre + rng.normal(0, 0.012, 2)
     pupil_reach, _ = _seen_from_the_side(across, down, pupil_centre, gaze, iris_radius * pupil_share)
     dent = 1 + 0.02 * np.cos(3 * angle + rng.uniform(0, 6))
