@@ -13,7 +13,8 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, Consumer, CostTerm, TensorInfo, by_layer
-from pruning_lab.graph.export import copy_of, export, random_kept
+from pruning_lab.graph.connections import Connections, Links, answered, ask, interpret_by_hand
+from pruning_lab.graph.export import TraceError, copy_of, export, random_kept
 from pruning_lab.graph.interpreter import Interpreter, layer_name
 from pruning_lab.graph.labels import FIXED
 from pruning_lab.graph.rules import RULES
@@ -26,32 +27,53 @@ class Reading:
     Attributes:
         values: node -> what the interpreter found for it.
         group_of_label: int64 [labels], the group id of every label, or STAYS.
+        program: None for a model that can't be exported, and is known by its user's connections alone.
         suspects: (operator and module, group ids) where the model's own code may hold a number of channels.
+        by_hand: layers whose consumers the user gave.
     """
 
-    program: ExportedProgram
+    program: ExportedProgram | None
     values: dict[fx.Node, Any]
     group_of_label: Tensor
     suspects: list[tuple[str, Tensor]]
+    by_hand: set[str]
 
 
-def read_graph(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[ChannelGraph, Reading]:
+def read_graph(
+    model: nn.Module, inputs: tuple[Tensor, ...], connections: Connections | None = None
+) -> tuple[ChannelGraph, Reading]:
     """Trace a model; where evaluation leaves parameters aside, what training does with them is read too.
 
     Raises:
-        TraceError: the model can't be exported.
+        TraceError: the model can't be exported, and there are no connections to use instead.
+        LabError: connections don't fit the model.
     """
-    interpreter = Interpreter(RULES, canonical_names(model))
-    program = export(model, inputs)
-    values = interpreter.run(program)
-    only_training: set[str] = set()
+    try:
+        program = export(model, inputs)
+    except TraceError:
+        if connections is None:
+            raise
+        interpreter = Interpreter(RULES, canonical_names(model))
+        interpret_by_hand(interpreter, model, inputs, connections)
+        graph, group_of_label = _number(interpreter, model, set())
+        return graph, Reading(None, {}, group_of_label, [], answered(interpreter.links))
+    training_inputs = None
+    links: Links = {}
+    while True:
+        interpreter = Interpreter(RULES, canonical_names(model))
+        interpreter.links = links
+        values = interpreter.run(program)
+        if connections is None or links:
+            break
+        widths = {name: len(row) for name, row in interpreter.layers.items()}
+        links = ask(connections, widths, {read.layer: len(read.channels) for read in interpreter.reads})
+        if not links:
+            break
     training_inputs = _inputs_of_training(model, inputs, set(interpreter.tensors))
-    if training_inputs:
-        only_training = _read_training(interpreter, model, training_inputs)
+    only_training = _read_training(interpreter, model, training_inputs) if training_inputs else set()
     graph, group_of_label = _number(interpreter, model, only_training)
-    suspects = [(name, group_of_label[labels]) for name, labels in interpreter.suspects]
-    suspects += [(name, group_of_label[labels]) for name, labels in interpreter.contracted]
-    return graph, Reading(program, values, group_of_label, suspects)
+    suspects = [(name, group_of_label[labels]) for name, labels in [*interpreter.suspects, *interpreter.contracted]]
+    return graph, Reading(program, values, group_of_label, suspects, answered(links))
 
 
 def canonical_names(model: nn.Module) -> dict[str, str]:
@@ -69,7 +91,7 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _inputs_of_training(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> tuple[Tensor, ...] | None:
-    """Inputs on which training runs modules whose parameters evaluation never takes up; None if there are no such modules.
+    """Inputs on which training runs modules that evaluation leaves aside; None if there are no such modules.
 
     A copy is tried, with two samples at least, as batch normalisation needs, and then with an image four times as
     large, since auxiliary heads pool more. The size of an image makes no difference to its channels.

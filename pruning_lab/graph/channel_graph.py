@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.graph.connections import Connections
 from pruning_lab.graph.export import Inputs, as_inputs
 from pruning_lab.graph.rows import Remaining
 
@@ -105,7 +106,9 @@ class ChannelGraph:
     frozen_groups: dict[int, str]
 
     @staticmethod
-    def trace(model: nn.Module, example_input: Inputs, prove: bool = True) -> ChannelGraph:
+    def trace(
+        model: nn.Module, example_input: Inputs, prove: bool = True, connections: Connections | None = None
+    ) -> ChannelGraph:
         """Read the channel graph of a model. The model is not changed.
 
         Args:
@@ -114,15 +117,20 @@ class ChannelGraph:
                 this input, so give it one image for costs per image.
             prove: where the model's own code may hold a number of channels, try cuts on a copy, and freeze the
                 groups that can't be cut.
+            connections: (layer, filter, consumer layer) -> input channel, or several, or None; in the indices that
+                the model has now. It overrides what is found for the layers that it answers for. For a model that
+                can't be exported it is the whole graph, and is asked about normalisations as well, where these do
+                not follow their layer directly.
 
         Raises:
             TraceError: the model can't be exported; the message says why.
+            LabError: connections name a channel that there is not, or a cut along them is not exact.
         """
         from pruning_lab.graph.build import read_graph
         from pruning_lab.graph.prove import freeze_guilty
 
         inputs = as_inputs(example_input)
-        graph, reading = read_graph(model, inputs)
+        graph, reading = read_graph(model, inputs, connections)
         return freeze_guilty(model, graph, reading, inputs) if prove else graph
 
     def __len__(self) -> int:

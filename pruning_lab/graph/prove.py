@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, is_dataclass
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.errors import LabError
 from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.channel_graph import ChannelGraph
 from pruning_lab.graph.export import Inputs, TraceError, as_inputs, copy_of, first_line
@@ -42,7 +43,7 @@ def verify(model: nn.Module, graph: ChannelGraph, groups: Tensor | list[int], in
     removed, given = graph.as_mask(groups), as_inputs(inputs)
     try:
         fresh, reading = read_graph(model, given)
-    except TraceError:
+    except TraceError:  # the graph came from connections
         return _compare(model, graph, removed, given, None, removed)
     return _compare(model, graph, removed, given, reading, _same_groups(graph, fresh, removed))
 
@@ -72,7 +73,7 @@ def _compare(
     small, masked = copy_of(model).eval(), copy_of(model).eval()
     cut(small, copy.copy(graph), removed)
     mask(masked, graph, removed)
-    if reading is not None and bool((removed & graph.mixing).any()):
+    if reading is not None and reading.program is not None and bool((removed & graph.mixing).any()):
         gone = graph.taken(absent, reading.group_of_label)
         expected = run_without(reading.program, reading.values, gone, masked, inputs)
     else:
@@ -113,14 +114,22 @@ def freeze_guilty(model: nn.Module, graph: ChannelGraph, reading: Reading, input
     claims = _claims(graph, reading)
     if not claims:
         return graph
-    trial = _Trial(model, graph, reading, inputs)
-    guilty = _guilty(claims, trial)
+    guilty = _guilty(claims, _Trial(model, graph, reading, inputs))
+    _blame_connections(graph, reading, guilty)
     innocent = {place for claim in claims if claim not in guilty for place in claim.places}
     reasons = {}
     for claim, what in guilty.items():
         place = next((one for one in claim.places if one not in innocent), claim.places[0])
         reasons.update(dict.fromkeys(claim.groups, f"{place} needs its number of channels ({what})"))
     return graph.with_frozen(reasons) if reasons else graph
+
+
+def _blame_connections(graph: ChannelGraph, reading: Reading, guilty: Mapping[_Claim, str]) -> None:
+    """A mistake in what the user gave by hand is told, and not frozen away."""
+    for claim, what in guilty.items():
+        for name, row in graph.layers.items():
+            if name in reading.by_hand and bool(torch.isin(row, torch.tensor(claim.groups)).any()):
+                raise LabError(f"connections for layer {name} don't fit the model: {what}; check them, or return None")
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,8 @@ def _claims(graph: ChannelGraph, reading: Reading) -> list[_Claim]:
             if index not in places:
                 places[index] = [f"code behind {name}"]
     together: dict[tuple[str, ...], list[int]] = {}
-    for index in graph.prunable.nonzero().flatten().tolist():
+    provable = graph.prunable if reading.program is not None else graph.prunable & ~graph.mixing
+    for index in provable.nonzero().flatten().tolist():
         together.setdefault(tuple(dict.fromkeys(places[index])), []).append(index)
     return [_Claim(passed, tuple(groups)) for passed, groups in together.items()]
 
