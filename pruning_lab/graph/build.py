@@ -29,6 +29,7 @@ class Reading:
         group_of_label: int64 [labels], the group id of every label, or STAYS.
         program: None for a model that can't be exported, and is known by its user's connections alone.
         suspects: (operator and module, group ids) where the model's own code may hold a number of channels.
+        sizes: (module, rows of group ids) whose lengths an attribute of the module may hold.
         by_hand: layers whose consumers the user gave.
     """
 
@@ -36,6 +37,7 @@ class Reading:
     values: dict[fx.Node, Any]
     group_of_label: Tensor
     suspects: list[tuple[str, Tensor]]
+    sizes: list[tuple[str, tuple[Tensor, ...]]]
     by_hand: set[str]
 
 
@@ -56,7 +58,7 @@ def read_graph(
         interpreter = Interpreter(RULES, canonical_names(model))
         interpret_by_hand(interpreter, model, inputs, connections)
         graph, group_of_label = _number(interpreter, model, set())
-        return graph, Reading(None, {}, group_of_label, [], answered(interpreter.links))
+        return graph, Reading(None, {}, group_of_label, [], [], answered(interpreter.links))
     training_inputs = None
     links: Links = {}
     while True:
@@ -73,7 +75,8 @@ def read_graph(
     only_training = _read_training(interpreter, model, training_inputs) if training_inputs else set()
     graph, group_of_label = _number(interpreter, model, only_training)
     suspects = [(name, group_of_label[labels]) for name, labels in [*interpreter.suspects, *interpreter.contracted]]
-    return graph, Reading(program, values, group_of_label, suspects, answered(links))
+    sizes = [(path, tuple(group_of_label[row] for row in rows)) for path, rows in interpreter.sizes]
+    return graph, Reading(program, values, group_of_label, suspects, sizes, answered(links))
 
 
 def canonical_names(model: nn.Module) -> dict[str, str]:
@@ -124,10 +127,10 @@ def _enlarged(image: Tensor) -> Tensor:
 def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Tensor, ...]) -> set[str]:
     """Add the training graph's ties and reads. Returns the layers that only it has."""
     known = set(interpreter.layers)
-    suspects, contracted = list(interpreter.suspects), list(interpreter.contracted)
+    kept = list(interpreter.suspects), list(interpreter.contracted), list(interpreter.sizes)
     interpreter.count_costs = False
     interpreter.run(export(model, inputs, training=True))
-    interpreter.suspects, interpreter.contracted = suspects, contracted
+    interpreter.suspects, interpreter.contracted, interpreter.sizes = kept
     added = set(interpreter.layers) - known
     for name in added:
         interpreter.space.freeze(interpreter.layers[name], "runs only in training")
@@ -171,6 +174,7 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str])
         contracted=_marked([labels for _, labels in interpreter.contracted], group_of_label, count),
         mixing=torch.tensor([index in mixed for index in range(count)], dtype=torch.bool),
         frozen_groups=reasons,
+        held=[],
     )
     return graph, group_of_label
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +68,20 @@ class CostTerm:
     factors: tuple[Tensor, ...]
 
 
+@dataclass(frozen=True)
+class HeldSize:
+    """A module's attribute that holds numbers of channels: an int the length of one row, a list the lengths of all."""
+
+    module: str
+    attribute: str
+    rows: tuple[Tensor, ...]
+
+    def value(self, before: Any) -> Any:
+        """What the attribute must be now; `before` tells its type."""
+        lengths = [len(row) for row in self.rows]
+        return type(before)(lengths) if isinstance(before, (list, tuple)) else lengths[0]
+
+
 @dataclass
 class ChannelGraph:
     """Groups, layers and consumers of a model, as it is now and as it was when it was traced.
@@ -87,6 +102,7 @@ class ChannelGraph:
         contracted: bool [n_groups], True where two activations are multiplied and summed over the group.
         mixing: bool [n_groups], True where a normalisation over channels sees the group.
         frozen_groups: group id -> why it can't be cut.
+        held: attributes of modules that hold numbers of channels; a cut sets them anew.
     """
 
     layers: dict[str, Tensor]
@@ -104,6 +120,7 @@ class ChannelGraph:
     contracted: Tensor
     mixing: Tensor
     frozen_groups: dict[int, str]
+    held: list[HeldSize]
 
     @staticmethod
     def trace(
@@ -182,6 +199,7 @@ class ChannelGraph:
             channel_counts={name: left(row) for name, row in self.channel_counts.items()},
             contracted=self.contracted[~removed],
             mixing=self.mixing[~removed],
+            held=[HeldSize(h.module, h.attribute, tuple(map(left, h.rows))) for h in self.held],
             frozen_groups={int(left.ids[i]): why for i, why in self.frozen_groups.items() if not removed[i]},
         )
 
@@ -195,6 +213,8 @@ class ChannelGraph:
             yield from info.axes.values()
         for term in self.costs:
             yield from term.factors
+        for held in self.held:
+            yield from held.rows
 
     def with_frozen(self, reasons: Mapping[int, str]) -> ChannelGraph:
         """The graph with more groups that can't be cut: group id -> why."""

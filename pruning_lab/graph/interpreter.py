@@ -61,6 +61,7 @@ class Interpreter:
         self.counted_channels: dict[str, Tensor] = {}
         self.contracted: list[tuple[str, Tensor]] = []
         self.suspects: list[tuple[str, Tensor]] = []
+        self.sizes: list[tuple[str, tuple[Tensor, ...]]] = []
         self.used: set[str] = set()
         self.count_costs = True
         self.node_name = self.module_path = ""
@@ -168,10 +169,14 @@ class Interpreter:
     def freeze(self, labels: Tensor, why: str) -> None:
         self.space.freeze(labels, f"{self.node_name} {why}")
 
-    def suspect(self, labels: Tensor) -> None:
-        """Remember that the model's own code may hold the size of these channels, so a cut has to be proved."""
+    def suspect(self, labels: Tensor, *sizes: tuple[Tensor, ...]) -> None:
+        """Remember that the model's own code may hold the size of these channels, so a cut has to be proved.
+
+        `sizes`: rows whose lengths an attribute of the module may hold, as one number or as a list of numbers.
+        """
         if bool((labels != FIXED).any()):
             self.suspects.append((self.node_name, labels))
+            self.sizes.extend((self.module_path, rows) for rows in sizes)
 
     def layer(self, weight: Value, filters: Tensor) -> str:
         """Register the filters of a layer under its module path; a layer that runs twice is registered once.
