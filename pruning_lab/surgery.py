@@ -208,6 +208,8 @@ def _update_modules(modules: Modules, graph: ChannelGraph, changed: Iterable[str
         module = modules[name]
         if isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.num_features != len(row):
             module.num_features = len(row)
+    for held in graph.held:
+        setattr(modules[held.module], held.attribute, held.value(getattr(modules[held.module], held.attribute)))
 
 
 def fit_attributes(module: nn.Module, groups: int | None = None) -> dict[str, Any]:

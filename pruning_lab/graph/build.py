@@ -13,7 +13,8 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, Consumer, CostTerm, TensorInfo, by_layer
-from pruning_lab.graph.export import copy_of, export, random_kept
+from pruning_lab.graph.connections import Connections, Links, answered, ask, interpret_by_hand
+from pruning_lab.graph.export import TraceError, copy_of, export, random_kept
 from pruning_lab.graph.interpreter import Interpreter, layer_name
 from pruning_lab.graph.labels import FIXED
 from pruning_lab.graph.rules import RULES
@@ -26,32 +27,56 @@ class Reading:
     Attributes:
         values: node -> what the interpreter found for it.
         group_of_label: int64 [labels], the group id of every label, or STAYS.
+        program: None for a model that can't be exported, and is known by its user's connections alone.
         suspects: (operator and module, group ids) where the model's own code may hold a number of channels.
+        sizes: (module, rows of group ids) whose lengths an attribute of the module may hold.
+        by_hand: layers whose consumers the user gave.
     """
 
-    program: ExportedProgram
+    program: ExportedProgram | None
     values: dict[fx.Node, Any]
     group_of_label: Tensor
     suspects: list[tuple[str, Tensor]]
+    sizes: list[tuple[str, tuple[Tensor, ...]]]
+    by_hand: set[str]
 
 
-def read_graph(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[ChannelGraph, Reading]:
+def read_graph(
+    model: nn.Module, inputs: tuple[Tensor, ...], connections: Connections | None = None
+) -> tuple[ChannelGraph, Reading]:
     """Trace a model; where evaluation leaves parameters aside, what training does with them is read too.
 
     Raises:
-        TraceError: the model can't be exported.
+        TraceError: the model can't be exported, and there are no connections to use instead.
+        LabError: connections don't fit the model.
     """
-    interpreter = Interpreter(RULES, canonical_names(model))
-    program = export(model, inputs)
-    values = interpreter.run(program)
-    only_training: set[str] = set()
+    try:
+        program = export(model, inputs)
+    except TraceError:
+        if connections is None:
+            raise
+        interpreter = Interpreter(RULES, canonical_names(model))
+        interpret_by_hand(interpreter, model, inputs, connections)
+        graph, group_of_label = _number(interpreter, model, set())
+        return graph, Reading(None, {}, group_of_label, [], [], answered(interpreter.links))
+    training_inputs = None
+    links: Links = {}
+    while True:
+        interpreter = Interpreter(RULES, canonical_names(model))
+        interpreter.links = links
+        values = interpreter.run(program)
+        if connections is None or links:
+            break
+        widths = {name: len(row) for name, row in interpreter.layers.items()}
+        links = ask(connections, widths, {read.layer: len(read.channels) for read in interpreter.reads})
+        if not links:
+            break
     training_inputs = _inputs_of_training(model, inputs, set(interpreter.tensors))
-    if training_inputs:
-        only_training = _read_training(interpreter, model, training_inputs)
+    only_training = _read_training(interpreter, model, training_inputs) if training_inputs else set()
     graph, group_of_label = _number(interpreter, model, only_training)
-    suspects = [(name, group_of_label[labels]) for name, labels in interpreter.suspects]
-    suspects += [(name, group_of_label[labels]) for name, labels in interpreter.contracted]
-    return graph, Reading(program, values, group_of_label, suspects)
+    suspects = [(name, group_of_label[labels]) for name, labels in [*interpreter.suspects, *interpreter.contracted]]
+    sizes = [(path, tuple(group_of_label[row] for row in rows)) for path, rows in interpreter.sizes]
+    return graph, Reading(program, values, group_of_label, suspects, sizes, answered(links))
 
 
 def canonical_names(model: nn.Module) -> dict[str, str]:
@@ -69,7 +94,7 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _inputs_of_training(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> tuple[Tensor, ...] | None:
-    """Inputs on which training runs modules whose parameters evaluation never takes up; None if there are no such modules.
+    """Inputs on which training runs modules that evaluation leaves aside; None if there are no such modules.
 
     A copy is tried, with two samples at least, as batch normalisation needs, and then with an image four times as
     large, since auxiliary heads pool more. The size of an image makes no difference to its channels.
@@ -102,10 +127,10 @@ def _enlarged(image: Tensor) -> Tensor:
 def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Tensor, ...]) -> set[str]:
     """Add the training graph's ties and reads. Returns the layers that only it has."""
     known = set(interpreter.layers)
-    suspects, contracted = list(interpreter.suspects), list(interpreter.contracted)
+    kept = list(interpreter.suspects), list(interpreter.contracted), list(interpreter.sizes)
     interpreter.count_costs = False
     interpreter.run(export(model, inputs, training=True))
-    interpreter.suspects, interpreter.contracted = suspects, contracted
+    interpreter.suspects, interpreter.contracted, interpreter.sizes = kept
     added = set(interpreter.layers) - known
     for name in added:
         interpreter.space.freeze(interpreter.layers[name], "runs only in training")
@@ -149,6 +174,7 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str])
         contracted=_marked([labels for _, labels in interpreter.contracted], group_of_label, count),
         mixing=torch.tensor([index in mixed for index in range(count)], dtype=torch.bool),
         frozen_groups=reasons,
+        held=[],
     )
     return graph, group_of_label
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.graph.connections import Connections
 from pruning_lab.graph.export import Inputs, as_inputs
 from pruning_lab.graph.rows import Remaining
 
@@ -66,6 +68,20 @@ class CostTerm:
     factors: tuple[Tensor, ...]
 
 
+@dataclass(frozen=True)
+class HeldSize:
+    """A module's attribute that holds numbers of channels: an int the length of one row, a list the lengths of all."""
+
+    module: str
+    attribute: str
+    rows: tuple[Tensor, ...]
+
+    def value(self, before: Any) -> Any:
+        """What the attribute must be now; `before` tells its type."""
+        lengths = [len(row) for row in self.rows]
+        return type(before)(lengths) if isinstance(before, (list, tuple)) else lengths[0]
+
+
 @dataclass
 class ChannelGraph:
     """Groups, layers and consumers of a model, as it is now and as it was when it was traced.
@@ -86,6 +102,7 @@ class ChannelGraph:
         contracted: bool [n_groups], True where two activations are multiplied and summed over the group.
         mixing: bool [n_groups], True where a normalisation over channels sees the group.
         frozen_groups: group id -> why it can't be cut.
+        held: attributes of modules that hold numbers of channels; a cut sets them anew.
     """
 
     layers: dict[str, Tensor]
@@ -103,9 +120,12 @@ class ChannelGraph:
     contracted: Tensor
     mixing: Tensor
     frozen_groups: dict[int, str]
+    held: list[HeldSize]
 
     @staticmethod
-    def trace(model: nn.Module, example_input: Inputs, prove: bool = True) -> ChannelGraph:
+    def trace(
+        model: nn.Module, example_input: Inputs, prove: bool = True, connections: Connections | None = None
+    ) -> ChannelGraph:
         """Read the channel graph of a model. The model is not changed.
 
         Args:
@@ -114,15 +134,20 @@ class ChannelGraph:
                 this input, so give it one image for costs per image.
             prove: where the model's own code may hold a number of channels, try cuts on a copy, and freeze the
                 groups that can't be cut.
+            connections: (layer, filter, consumer layer) -> input channel, or several, or None; in the indices that
+                the model has now. It overrides what is found for the layers that it answers for. For a model that
+                can't be exported it is the whole graph, and is asked about normalisations as well, where these do
+                not follow their layer directly.
 
         Raises:
             TraceError: the model can't be exported; the message says why.
+            LabError: connections name a channel that there is not, or a cut along them is not exact.
         """
         from pruning_lab.graph.build import read_graph
         from pruning_lab.graph.prove import freeze_guilty
 
         inputs = as_inputs(example_input)
-        graph, reading = read_graph(model, inputs)
+        graph, reading = read_graph(model, inputs, connections)
         return freeze_guilty(model, graph, reading, inputs) if prove else graph
 
     def __len__(self) -> int:
@@ -174,6 +199,7 @@ class ChannelGraph:
             channel_counts={name: left(row) for name, row in self.channel_counts.items()},
             contracted=self.contracted[~removed],
             mixing=self.mixing[~removed],
+            held=[HeldSize(h.module, h.attribute, tuple(map(left, h.rows))) for h in self.held],
             frozen_groups={int(left.ids[i]): why for i, why in self.frozen_groups.items() if not removed[i]},
         )
 
@@ -187,6 +213,8 @@ class ChannelGraph:
             yield from info.axes.values()
         for term in self.costs:
             yield from term.factors
+        for held in self.held:
+            yield from held.rows
 
     def with_frozen(self, reasons: Mapping[int, str]) -> ChannelGraph:
         """The graph with more groups that can't be cut: group id -> why."""

@@ -51,6 +51,7 @@ class Interpreter:
         """`canonical`: the one name under which each parameter and buffer is known, for those that have several."""
         self.rules = rules
         self.canonical = canonical
+        self.links: dict[str, list[tuple[int, str, int]]] = {}
         self.space = LabelSpace()
         self.tensors: dict[str, Value] = {}
         self.layers: dict[str, Tensor] = {}
@@ -60,6 +61,7 @@ class Interpreter:
         self.counted_channels: dict[str, Tensor] = {}
         self.contracted: list[tuple[str, Tensor]] = []
         self.suspects: list[tuple[str, Tensor]] = []
+        self.sizes: list[tuple[str, tuple[Tensor, ...]]] = []
         self.used: set[str] = set()
         self.count_costs = True
         self.node_name = self.module_path = ""
@@ -116,10 +118,28 @@ class Interpreter:
             self.used.add(name)
         if not node.users:
             return None
+        return self.parameter(name, tensor)
+
+    def parameter(self, name: str, tensor: Tensor) -> Value:
+        """A parameter or buffer, with labels along all its dimensions."""
         if name not in self.tensors:
             axes = {d: self.space.fresh(size) for d, size in enumerate(tensor.shape)}
             self.tensors[name] = Value(tuple(tensor.shape), axes, (name,))
         return self.tensors[name]
+
+    def connected(self, consumer: str, row: Tensor) -> Tensor:
+        """What a layer reads: as found, or as `links` (consumer -> [(channel, layer, filter)]) say instead."""
+        if not self.links:
+            return row
+        row = row.clone()
+        for layer in {layer for told in self.links.values() for _, layer, _ in told} & set(self.layers):
+            row[torch.isin(row, self.layers[layer])] = FIXED
+        for channel, layer, index in self.links.get(consumer, ()):
+            label = self.layers[layer][index]
+            if int(row[channel]) != FIXED:
+                self.tie(row[channel].view(1), label.view(1))
+            row[channel] = label
+        return row
 
     def _call(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), values.__getitem__)
@@ -149,10 +169,14 @@ class Interpreter:
     def freeze(self, labels: Tensor, why: str) -> None:
         self.space.freeze(labels, f"{self.node_name} {why}")
 
-    def suspect(self, labels: Tensor) -> None:
-        """Remember that the model's own code may hold the size of these channels, so a cut has to be proved."""
+    def suspect(self, labels: Tensor, *sizes: tuple[Tensor, ...]) -> None:
+        """Remember that the model's own code may hold the size of these channels, so a cut has to be proved.
+
+        `sizes`: rows whose lengths an attribute of the module may hold, as one number or as a list of numbers.
+        """
         if bool((labels != FIXED).any()):
             self.suspects.append((self.node_name, labels))
+            self.sizes.extend((self.module_path, rows) for rows in sizes)
 
     def layer(self, weight: Value, filters: Tensor) -> str:
         """Register the filters of a layer under its module path; a layer that runs twice is registered once.

@@ -9,14 +9,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.errors import LabError
 from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.channel_graph import ChannelGraph
 from pruning_lab.graph.export import Inputs, TraceError, as_inputs, copy_of, first_line
+from pruning_lab.graph.held_sizes import held_sizes
 from pruning_lab.graph.reference import run_without
 from pruning_lab.surgery import cut, mask
 
@@ -42,7 +44,7 @@ def verify(model: nn.Module, graph: ChannelGraph, groups: Tensor | list[int], in
     removed, given = graph.as_mask(groups), as_inputs(inputs)
     try:
         fresh, reading = read_graph(model, given)
-    except TraceError:
+    except TraceError:  # the graph came from connections
         return _compare(model, graph, removed, given, None, removed)
     return _compare(model, graph, removed, given, reading, _same_groups(graph, fresh, removed))
 
@@ -72,7 +74,7 @@ def _compare(
     small, masked = copy_of(model).eval(), copy_of(model).eval()
     cut(small, copy.copy(graph), removed)
     mask(masked, graph, removed)
-    if reading is not None and bool((removed & graph.mixing).any()):
+    if reading is not None and reading.program is not None and bool((removed & graph.mixing).any()):
         gone = graph.taken(absent, reading.group_of_label)
         expected = run_without(reading.program, reading.values, gone, masked, inputs)
     else:
@@ -111,16 +113,40 @@ def tensors_in(output: object) -> Iterator[Tensor]:
 def freeze_guilty(model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...]) -> ChannelGraph:
     """The graph with those groups frozen whose cut breaks the model, or makes it compute something else."""
     claims = _claims(graph, reading)
-    if not claims:
+    if not claims or _Trial(model, graph, reading, inputs)(claims) is None:
         return graph
-    trial = _Trial(model, graph, reading, inputs)
-    guilty = _guilty(claims, trial)
+    graph, guilty = _with_held_sizes(model, graph, reading, inputs, claims)
+    _blame_connections(graph, reading, guilty)
     innocent = {place for claim in claims if claim not in guilty for place in claim.places}
     reasons = {}
     for claim, what in guilty.items():
         place = next((one for one in claim.places if one not in innocent), claim.places[0])
         reasons.update(dict.fromkeys(claim.groups, f"{place} needs its number of channels ({what})"))
-    return graph.with_frozen(reasons) if reasons else graph
+    return graph.with_frozen(reasons)
+
+
+def _with_held_sizes(
+    model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...], claims: list[_Claim]
+) -> tuple[ChannelGraph, dict[_Claim, str]]:
+    """Let cuts set attributes that look like the numbers at fault. Whatever fails with these is tried without."""
+    held = held_sizes(model, graph, reading.sizes)
+    following = replace(graph, held=held)
+    guilty = _guilty(claims, _Trial(model, following, reading, inputs))
+    if not guilty or not held:
+        return following, guilty
+    failing = list(guilty)
+    groups = torch.tensor([index for claim in failing for index in claim.groups])
+    kept = [one for one in held if not any(bool(torch.isin(row, groups).any()) for row in one.rows)]
+    remaining = replace(graph, held=kept)
+    return remaining, _guilty(failing, _Trial(model, remaining, reading, inputs))
+
+
+def _blame_connections(graph: ChannelGraph, reading: Reading, guilty: Mapping[_Claim, str]) -> None:
+    """A mistake in what the user gave by hand is told, and not frozen away."""
+    for claim, what in guilty.items():
+        for name, row in graph.layers.items():
+            if name in reading.by_hand and bool(torch.isin(row, torch.tensor(claim.groups)).any()):
+                raise LabError(f"connections for layer {name} don't fit the model: {what}; check them, or return None")
 
 
 @dataclass(frozen=True)
@@ -145,7 +171,8 @@ def _claims(graph: ChannelGraph, reading: Reading) -> list[_Claim]:
             if index not in places:
                 places[index] = [f"code behind {name}"]
     together: dict[tuple[str, ...], list[int]] = {}
-    for index in graph.prunable.nonzero().flatten().tolist():
+    provable = graph.prunable if reading.program is not None else graph.prunable & ~graph.mixing
+    for index in provable.nonzero().flatten().tolist():
         together.setdefault(tuple(dict.fromkeys(places[index])), []).append(index)
     return [_Claim(passed, tuple(groups)) for passed, groups in together.items()]
 

@@ -30,6 +30,7 @@ def convolution(
     filters, slices = interpreter.axis(weight, 0), interpreter.axis(weight, 1)
     per_group, blocks_out = weight.shape[1], weight.shape[0] // groups
     name = interpreter.layer(weight, filters)
+    inputs = interpreter.connected(name, inputs)
     if groups == 1:
         interpreter.tie(inputs, slices)
         interpreter.read(name, weight, 1, inputs)
@@ -63,23 +64,19 @@ def transposed_convolution(
     inputs, channel_dim = _channels_in(interpreter, image, weight)
     slices, filters_of_group = interpreter.axis(weight, 0), interpreter.axis(weight, 1)
     per_group, blocks_out = weight.shape[0] // groups, weight.shape[1]
-    if groups == 1:
-        filters = filters_of_group
-        interpreter.tie(inputs, slices)
-        name = interpreter.layer(weight, filters)
-        interpreter.read(name, weight, 0, inputs)
-    elif per_group == 1 or blocks_out == 1:
-        interpreter.tie(inputs, slices)
+    whole_groups = groups > 1 and (per_group == 1 or blocks_out == 1)
+    filters = filters_of_group.repeat(groups)
+    if whole_groups:
         filters = slices.reshape(groups, per_group)[:, 0].repeat_interleave(blocks_out)
+    name = interpreter.layer(weight, filters)
+    inputs = interpreter.connected(name, inputs)
+    interpreter.tie(inputs, slices)
+    if whole_groups:
         _tie_whole_groups(interpreter, inputs, filters, groups)
         interpreter.freeze(filters_of_group, "keeps its group size")
-        name = interpreter.layer(weight, filters)
         interpreter.counted_groups[name] = inputs.reshape(groups, per_group)[:, 0]
     else:
-        filters = filters_of_group.repeat(groups)
-        interpreter.tie(inputs, slices)
         interpreter.tie_rows(inputs.reshape(groups, per_group))
-        name = interpreter.layer(weight, filters)
         interpreter.read(name, weight, 0, inputs)
     _count(interpreter, name, weight, math.prod(image.shape) // image.shape[channel_dim])
     return _result(interpreter, image, bias, result_shapes(node), channel_dim, filters)
@@ -89,7 +86,7 @@ def linear(interpreter: Interpreter, node: fx.Node, image: Value, weight: Value,
     """weight [out, in]; reads the last dimension, whatever the others are."""
     filters = interpreter.axis(weight, 0)
     name = interpreter.layer(weight, filters)
-    inputs = interpreter.axis(image, -1)
+    inputs = interpreter.connected(name, interpreter.axis(image, -1))
     interpreter.tie(inputs, interpreter.axis(weight, 1))
     interpreter.read(name, weight, 1, inputs)
     _count(interpreter, name, weight, math.prod(image.shape[:-1]))

@@ -34,7 +34,8 @@ def execute(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, *
                     axes[place][found[0]] = found[1]
     values = [Value(shape, found) for shape, found in zip([shapes] if single else shapes, axes, strict=True)]
     if node.target in _SIZE_HELD and any(_resized(value, result) for result in values):
-        interpreter.suspect(value.labels())
+        held = [row for one in (value, *values) for row in one.axes.values()]
+        interpreter.suspect(value.labels(), *((row,) for row in held))
     return values[0] if single else values
 
 
@@ -95,12 +96,12 @@ def pad(interpreter: Interpreter, node: fx.Node, value: Value, amounts: list[int
             interpreter.freeze(row, "crops it at a fixed place")
         axes[dim] = torch.nn.functional.pad(row, (before, after), value=FIXED)
         if before or after:
-            interpreter.suspect(row)
+            interpreter.suspect(row, (row,), (axes[dim],))
     return Value(result_shapes(node), axes)
 
 
 def split(interpreter: Interpreter, node: fx.Node, value: Value, sizes: Any, dim: int = 0) -> list[Value]:
-    """Equal parts lose the same positions, so that they stay equal; unequal parts keep what they have."""
+    """Equal parts lose the same positions, so that they stay equal; unequal ones must be held somewhere as a list."""
     shapes = result_shapes(node)
     dim %= value.ndim
     row = interpreter.axis(value, dim)
@@ -108,9 +109,10 @@ def split(interpreter: Interpreter, node: fx.Node, value: Value, sizes: Any, dim
     if dim in value.axes:
         if len(set(lengths)) == 1:
             interpreter.tie_rows(row.reshape(len(lengths), -1))
-        else:
+        elif node.target is not aten.split_with_sizes.default:
             interpreter.freeze(row, "splits it into unequal parts")
-        interpreter.suspect(row)
+        parts = row.split(lengths)
+        interpreter.suspect(row, (row,), (parts[0],), parts)
     results = []
     for shape, part in zip(shapes, row.split(lengths), strict=True):
         axes = {**value.axes, **({dim: part} if dim in value.axes else {})}
@@ -150,7 +152,7 @@ def cut_out(
         if length and len(row) % length == 0 and first % length == 0:
             parts = row.reshape(-1, length)
             interpreter.tie_rows(parts if step == 1 else parts.T)
-            interpreter.suspect(row)
+            interpreter.suspect(row, (row,), (row[slice(start, end, step)],))
         else:
             interpreter.freeze(row, "cuts it at a fixed place")
         axes[dim] = row[slice(start, end, step)]
