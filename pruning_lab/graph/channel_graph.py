@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from pruning_lab.graph.export import Inputs, as_inputs, export
+from pruning_lab.graph.flow import Flow, flows_of
 from pruning_lab.graph.interpreter import Interpreter
 from pruning_lab.graph.rules import RULES
 
@@ -74,6 +75,7 @@ class ChannelGraph:
         costs: multiply-accumulates, operator by operator.
         group_counts: layer name -> group ids of which as many are left as the convolution has groups.
         contracted: bool [n_groups], True where two activations are multiplied and summed over the group.
+        flows: which layer's output reaches which layer, and through which normalisations.
     """
 
     layers: dict[str, Tensor]
@@ -88,6 +90,7 @@ class ChannelGraph:
     group_counts: dict[str, Tensor]
     contracted: Tensor
     frozen_groups: dict[int, str]
+    flows: tuple[Flow, ...] = ()
 
     @staticmethod
     def trace(model: nn.Module, example_input: Inputs) -> ChannelGraph:
@@ -105,8 +108,9 @@ class ChannelGraph:
 
         inputs = as_inputs(example_input)
         interpreter = Interpreter(RULES)
-        interpreter.run(export(model, inputs))
-        return build_graph(interpreter, model)
+        program = export(model, inputs)
+        interpreter.run(program)
+        return replace(build_graph(interpreter, model), flows=flows_of(program))
 
     def __len__(self) -> int:
         return len(self.prunable)
@@ -169,6 +173,7 @@ class ChannelGraph:
             group_counts={name: left(row) for name, row in self.group_counts.items()},
             contracted=self.contracted[~removed],
             frozen_groups={int(ids[i]): why for i, why in self.frozen_groups.items() if stays[i]},
+            flows=self.flows,
         )
 
     def become(self, other: ChannelGraph) -> None:

@@ -58,7 +58,7 @@ def lab() -> Iterator[Lab]:
     torch.manual_seed(0)
     model = PlainUNet(16).eval()
     graph = ChannelGraph.trace(model, torch.zeros(1, 3, 96, 96))
-    batches = [(torch.randn(4, 3, 96, 96), torch.randint(0, 4, (4, 96, 96))) for _ in range(2)]
+    batches = [(torch.randn(4, 3, 96, 96), torch.randint(0, 4, (4, 96, 96))) for _ in range(4)]
     yield model, graph, batches
     torch.set_num_threads(threads)
 
