@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 from torch.export import ExportedProgram
 
 from pruning_lab.graph.interpreter import layer_name
@@ -26,41 +26,71 @@ class Flow:
     norms: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Application:
+    """One operator that applies a layer's weight to an activation."""
+
+    layer: str
+    activation: fx.Node
+    weight: fx.Node
+
+
+Canonical = Mapping[str, str]
+"""Name of a parameter -> the name that stands for it, where one parameter has several."""
+
 Reach = dict[tuple[str, tuple[str, ...]], None]
 """(layer, normalisations since): an ordered set."""
 
 
-def flows_of(program: ExportedProgram, canonical: Mapping[str, str] | None = None) -> tuple[Flow, ...]:
-    """All flows of an exported graph, in the order in which the readers run.
-
-    Args:
-        canonical: name of a parameter -> the name that stands for it, where one parameter has several.
-    """
-    names = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
-    made_of: dict[fx.Node, tuple[str, ...]] = {}
+def flows_of(program: ExportedProgram, canonical: Canonical | None = None) -> tuple[Flow, ...]:
+    """All flows of an exported graph, in the order in which the readers run."""
+    made_of = parameters_in(program, canonical)
+    layers = applications(program, canonical)
     reach: dict[fx.Node, Reach] = {}
     found: dict[Flow, None] = {}
     for node in program.graph.nodes:
-        inputs = node.all_input_nodes
-        if node.op == "placeholder":
-            if node.name in names:
-                name = names[node.name]
-                made_of[node] = ((canonical or {}).get(name, name),)
-            elif not isinstance(node.meta.get("val"), Tensor):
-                made_of[node] = ()
-        elif node.op == "call_function" and all(item in made_of for item in inputs):
-            made_of[node] = sum((made_of[item] for item in inputs), ())
-            continue
-        elif node.op == "call_function" and (layer := _layer(node, made_of)):
-            for item in inputs:
-                found.update({Flow(source, layer, norms): None for source, norms in reach.get(item, {})})
-            reach[node] = {(layer, ()): None}
-            continue
-        reach[node] = _joined(node, made_of, reach)
+        arriving = _arriving(node, made_of, reach)
+        if node in layers:
+            name = layers[node].layer
+            found.update({Flow(source, name, norms): None for source, norms in arriving})
+            arriving = {(name, ()): None}
+        if node not in made_of:
+            reach[node] = arriving
     return tuple(found)
 
 
-def _joined(node: fx.Node, made_of: dict[fx.Node, tuple[str, ...]], reach: dict[fx.Node, Reach]) -> Reach:
+def parameters_in(program: ExportedProgram, canonical: Canonical | None = None) -> dict[fx.Node, tuple[str, ...]]:
+    """Every node that depends on no input of the user's -> the parameters and buffers that it is made of."""
+    names = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
+    given = set(program.graph_signature.user_inputs)
+    made_of: dict[fx.Node, tuple[str, ...]] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name not in given:
+            name = names.get(node.name)
+            made_of[node] = () if name is None else ((canonical or {}).get(name, name),)
+        elif node.op == "call_function" and all(item in made_of for item in node.all_input_nodes):
+            made_of[node] = sum((made_of[item] for item in node.all_input_nodes), ())
+    return made_of
+
+
+def applications(program: ExportedProgram, canonical: Canonical | None = None) -> dict[fx.Node, Application]:
+    """Every node that applies a layer's weight to an activation."""
+    made_of = parameters_in(program, canonical)
+    found = {}
+    for node in program.graph.nodes:
+        if node.target in _CONVOLUTIONS:
+            orders = [node.args[:2]]
+        elif node.target in _PRODUCTS:
+            orders = [node.args[-2:], node.args[:-3:-1]]
+        else:
+            continue
+        for activation, weight in orders:
+            if made_of.get(weight) and activation not in made_of:
+                found[node] = Application(layer_name(made_of[weight][0]), activation, weight)
+    return found
+
+
+def _arriving(node: fx.Node, made_of: dict[fx.Node, tuple[str, ...]], reach: dict[fx.Node, Reach]) -> Reach:
     joined: Reach = {}
     for item in node.all_input_nodes:
         joined.update(reach.get(item, {}))
@@ -68,20 +98,6 @@ def _joined(node: fx.Node, made_of: dict[fx.Node, tuple[str, ...]], reach: dict[
         return joined
     owners = [made_of[item][0].rpartition(".")[0] for item in node.all_input_nodes if made_of.get(item)]
     return {(source, (*norms, owners[0])): None for source, norms in joined} if owners else joined
-
-
-def _layer(node: fx.Node, made_of: dict[fx.Node, tuple[str, ...]]) -> str | None:
-    """The name of the layer whose weight an operator applies to an activation."""
-    if node.target in _CONVOLUTIONS:
-        operands = node.args[1:2]
-    elif node.target in _PRODUCTS:
-        operands = node.args[-2:]
-    else:
-        return None
-    for operand in operands:
-        if isinstance(operand, fx.Node) and made_of.get(operand):
-            return layer_name(made_of[operand][0])
-    return None
 
 
 _CONVOLUTIONS = {
