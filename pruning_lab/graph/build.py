@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, Consumer, CostTerm, TensorInfo, by_layer
 from pruning_lab.graph.connections import Connections, Links, answered, ask, interpret_by_hand
 from pruning_lab.graph.export import TraceError, copy_of, export, random_kept
+from pruning_lab.graph.flow import flows_of
 from pruning_lab.graph.interpreter import Interpreter, layer_name
 from pruning_lab.graph.labels import FIXED
 from pruning_lab.graph.rules import RULES
@@ -74,6 +75,7 @@ def read_graph(
     training_inputs = _inputs_of_training(model, inputs, set(interpreter.tensors))
     only_training = _read_training(interpreter, model, training_inputs) if training_inputs else set()
     graph, group_of_label = _number(interpreter, model, only_training)
+    graph.flows = flows_of(program, interpreter.canonical)
     suspects = [(name, group_of_label[labels]) for name, labels in [*interpreter.suspects, *interpreter.contracted]]
     sizes = [(path, tuple(group_of_label[row] for row in rows)) for path, rows in interpreter.sizes]
     return graph, Reading(program, values, group_of_label, suspects, sizes, answered(links))

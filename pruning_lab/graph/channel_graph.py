@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pruning_lab.graph.connections import Connections
 from pruning_lab.graph.export import Inputs, as_inputs
+from pruning_lab.graph.flow import Flow
 from pruning_lab.graph.rows import Remaining
 
 STAYS = -1
@@ -103,6 +104,7 @@ class ChannelGraph:
         mixing: bool [n_groups], True where a normalisation over channels sees the group.
         frozen_groups: group id -> why it can't be cut.
         held: attributes of modules that hold numbers of channels; a cut sets them anew.
+        flows: which layer's output reaches which layer, and through which normalisations.
     """
 
     layers: dict[str, Tensor]
@@ -121,6 +123,7 @@ class ChannelGraph:
     mixing: Tensor
     frozen_groups: dict[int, str]
     held: list[HeldSize]
+    flows: tuple[Flow, ...] = ()
 
     @staticmethod
     def trace(

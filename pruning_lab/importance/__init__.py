@@ -7,6 +7,7 @@ from pruning_lab.importance.apoz import Apoz
 from pruning_lab.importance.bn_scale import BnScale
 from pruning_lab.importance.chip import Chip
 from pruning_lab.importance.combine import Product, RankAverage, WeightedSum
+from pruning_lab.importance.downstream import Downstream
 from pruning_lab.importance.fpgm import Fpgm
 from pruning_lab.importance.function import Function
 from pruning_lab.importance.hessian import Hessian
@@ -30,6 +31,7 @@ __all__ = [
     "Batches",
     "BnScale",
     "Chip",
+    "Downstream",
     "FilterImportance",
     "Fpgm",
     "Function",

@@ -64,7 +64,11 @@ def _kernels(model: nn.Module, graph: ChannelGraph, layer: str) -> Tensor:
     if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
         return weight
     info = graph.tensors.get(layer if module is None else f"{layer}.weight")
-    return weight if info is None else weight.movedim(_filter_dim(info.axes, graph.layers[layer]), 0)
+    if info is None:
+        return weight
+    filter_dim = _filter_dim(info.axes, graph.layers[layer])
+    input_dim = next((read.dim for read in graph.consumers if read.layer == layer), filter_dim)
+    return weight.movedim((filter_dim, input_dim), (0, 1)) if input_dim != filter_dim else weight.movedim(filter_dim, 0)
 
 
 def submodule(model: nn.Module, layer: str) -> nn.Module | None:

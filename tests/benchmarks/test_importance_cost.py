@@ -15,7 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import Apoz, Hessian, Importance, Ipad, MeanActivation, Taylor, cross_entropy
+from pruning_lab.importance import (
+    Apoz,
+    Downstream,
+    Hessian,
+    Importance,
+    Ipad,
+    MeanActivation,
+    Taylor,
+    WeightNorm,
+    cross_entropy,
+)
 
 pytestmark = pytest.mark.benchmark_ratio
 
@@ -58,7 +68,7 @@ def lab() -> Iterator[Lab]:
     torch.manual_seed(0)
     model = PlainUNet(16).eval()
     graph = ChannelGraph.trace(model, torch.zeros(1, 3, 96, 96))
-    batches = [(torch.randn(4, 3, 96, 96), torch.randint(0, 4, (4, 96, 96))) for _ in range(2)]
+    batches = [(torch.randn(4, 3, 96, 96), torch.randint(0, 4, (4, 96, 96))) for _ in range(4)]
     yield model, graph, batches
     torch.set_num_threads(threads)
 
@@ -101,3 +111,13 @@ def test_gradients_cost_no_more_than_forward_and_backward(method: Importance, la
     found = ratio(lambda: method(model, graph, batches), forward_and_backward)
     print(f"\n{type(method).__name__}: {found:.3f} x forward and backward")
     assert found < 1.3
+
+
+def test_looking_downstream_costs_milliseconds_above_the_own_score() -> None:
+    model = PlainUNet(64).eval()
+    graph = ChannelGraph.trace(model, torch.zeros(1, 3, 32, 32))
+    own, method = WeightNorm(), Downstream(WeightNorm())
+    alone, both = (min(_seconds(lambda run=run: run(model, graph, [])) for _ in range(9)) for run in (own, method))
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    print(f"\nDownstream: {1000 * (both - alone):.2f} ms above its own score at {weights} weights")
+    assert both - alone < 0.02

@@ -50,6 +50,8 @@ CASES: dict[str, Case] = {
     "chip": Case(lambda: importance.Chip(images=None)),
     "taylor": Case(importance.Taylor),
     "hessian": Case(importance.Hessian),
+    "downstream": Case(lambda: importance.Downstream(importance.WeightNorm()), sees_useless=False),
+    "downstream-ipad": Case(lambda: importance.Downstream(norm=2, hops=2, combine="max"), sees_useless=False),
     "random": Case(importance.Random, follows_filters=False, sees_useless=False),
     "uniform": Case(lambda: importance.Uniform(importance.WeightNorm())),
     "largest_layer_random": Case(importance.LargestLayerRandom, follows_filters=False, sees_useless=False),

@@ -1,0 +1,223 @@
+"""A filter matters as far as it feeds filters that matter. Knows weights and flows, and one other method.
+
+Source: Yu et al., "NISP: Pruning networks using neuron importance score propagation" (2018), extended from chains to
+graphs. From the last layers back, with s_r the scores of a reader's filters and W its kernels,
+
+    s_l(k) = sum over readers r of l: scale_lr(k) x sum over r's channels i that carry filter k: read_r(i)
+    read_r(i) = sum over filters j of r: s_r(j) x sum over the kernel of |W_r(j, i)|
+
+divided by the layer's mean. `scale` is |gamma| / sqrt(var + eps) of each batch norm between the two. So a concatenation
+splits what it hands back, an add hands it to both sides, and a depthwise layer passes on channel by channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lab.errors import LabError
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.importance.activations import readers
+from pruning_lab.importance.ipad import Ipad
+from pruning_lab.importance.scoring import (
+    Batches,
+    FilterImportance,
+    FilterScores,
+    Importance,
+    filter_weights,
+    over_ids,
+    submodule,
+)
+
+_CHOICES = {
+    "norm": (1, 2),
+    "normalize": ("none", "sum", "mean", "max"),
+    "combine": ("sum", "max"),
+    "last_layers": ("own", "ones"),
+}
+
+_STAYS_IN_CACHE = 2**20
+"""Weights whose sizes are taken at once: more would go out to memory and back."""
+
+
+@dataclass(frozen=True)
+class Downstream(FilterImportance):
+    """mix x own score + (1 - mix) x what is downstream, each divided by its mean over all filters.
+
+    Args:
+        own: the method for the filter itself, and for the last layers, where nothing lies downstream.
+        mix: share of the own score, in [0, 1].
+        norm: 1 for absolute weights, 2 for squared ones (and squared scales).
+        normalize: what a layer's propagated scores are divided by: none, or their sum, mean or max. `none` lets depth
+            and width decide how layers compare; by default all layers weigh alike, however many readers they have.
+        combine: how several readers of a filter add up: sum or max.
+        hops: how many layers to look ahead; None for all.
+        last_layers: the scores that propagation starts from: own, or ones.
+    """
+
+    own: Importance = field(default_factory=Ipad)
+    mix: float = 0.5
+    norm: int = 1
+    normalize: str = "mean"
+    combine: str = "sum"
+    hops: int | None = None
+    last_layers: str = "own"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mix <= 1:
+            raise LabError(f"importance.mix={self.mix} must lie in [0, 1]")
+        if self.hops is not None and self.hops < 1:
+            raise LabError(f"importance.hops={self.hops} must be at least 1, or null for all")
+        for key, known in _CHOICES.items():
+            if getattr(self, key) not in known:
+                listed = ", ".join(map(str, known))
+                raise LabError(f"importance.{key}={getattr(self, key)} is not known; use one of {listed}")
+
+    @torch.no_grad()
+    def by_filter(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
+        own = self._own_scores(model, graph, batches)
+        ahead = self.propagate(model, graph, own)
+        share, rest = self.mix / _mean(own), (1 - self.mix) / _mean(ahead)
+        return {layer: share * own[layer] + rest * ahead[layer] for layer in graph.layers}
+
+    def propagate(self, model: nn.Module, graph: ChannelGraph, own: FilterScores) -> FilterScores:
+        """What is downstream of every filter, float [filters] per layer.
+
+        Args:
+            own: layer -> float [filters]. Layers without readers start from it; with `hops`, so does every layer.
+        """
+        first = {
+            layer: self._normalized(torch.ones_like(score) if self.last_layers == "ones" else score)
+            for layer, score in own.items()
+        }
+        network = _Network(model, graph, self.norm)
+        if self.hops is None:
+            return self._sweep(network, first)
+        ahead = first
+        for _ in range(self.hops):
+            ahead = self._sweep(network, first, ahead)
+        return ahead
+
+    def _own_scores(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
+        """Layer -> float [filters]; a layer that the method can't see gets zeros."""
+        if isinstance(self.own, FilterImportance):
+            seen = self.own.by_filter(model, graph, batches)
+            known = {layer: score.float().cpu() for layer, score in seen.items()}
+            return {layer: known.get(layer, torch.zeros(len(ids))) for layer, ids in graph.layers.items()}
+        scores = torch.cat([self.own(model, graph, batches).float().cpu(), torch.zeros(1)])
+        return {layer: scores[ids] for layer, ids in graph.layers.items()}
+
+    def _sweep(self, network: _Network, first: FilterScores, before: FilterScores | None = None) -> FilterScores:
+        """One way back through the layers; readers' scores are those of this sweep, or of the one `before`."""
+        scores: FilterScores = {}
+        reads: dict[str, Tensor] = {}
+        for layer, ids in reversed(network.graph.layers.items()):
+            parts = []
+            for reader, scale in network.readers_of(layer):
+                if reader not in reads:
+                    # A reader that runs earlier (a layer that runs twice) is not scored yet.
+                    known = first if before is None and reader not in scores else before or scores
+                    reads[reader] = network.reads(reader, known[reader])
+                parts.append(reads[reader] * scale)
+            if not parts:
+                scores[layer] = first[layer]
+                continue
+            stacked = torch.stack(parts)
+            by_group = stacked.amax(0) if self.combine == "max" else stacked.sum(0)
+            scores[layer] = self._normalized(by_group[ids] / network.multiplicity(layer))
+        return scores
+
+    def _normalized(self, scores: Tensor) -> Tensor:
+        if self.normalize == "none":
+            return scores
+        total = scores.amax() if self.normalize == "max" else scores.sum()
+        by = total / len(scores) if self.normalize == "mean" else total
+        return scores / by if by else scores
+
+
+class _Network:
+    """The weights of a model, as propagation reads them. Vectors over groups have one entry more, for no group."""
+
+    def __init__(self, model: nn.Module, graph: ChannelGraph, norm: int) -> None:
+        self.model = model
+        self.graph = graph
+        self.norm = norm
+        self.kernels = filter_weights(model, graph)
+        self.inputs: Mapping[str, Tensor] = readers(graph)
+        self.scales: dict[str, Tensor] = {}
+        self.flows: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        for flow in graph.flows:
+            if flow.reader in graph.layers:
+                self.flows.setdefault(flow.source, []).append((flow.reader, flow.norms))
+
+    def readers_of(self, layer: str) -> list[tuple[str, Tensor]]:
+        """(reader, scale [n_groups + 1] of the normalisations on the way)."""
+        found = []
+        for reader, norms in self.flows.get(layer, ()):
+            scale = torch.ones(len(self.graph) + 1)
+            for norm in norms:
+                scale = scale * self._scale(norm)
+            found.append((reader, scale))
+        return found
+
+    def reads(self, layer: str, scores: Tensor) -> Tensor:
+        """How much a layer whose filters have these scores [filters] makes of every group, [n_groups + 1]."""
+        kernel = self.kernels[layer].float()
+        groups = getattr(submodule(self.model, layer), "groups", 1)
+        blocks = kernel.reshape(groups, len(kernel) // groups, -1)
+        by_filter = scores.to(kernel.device).reshape(groups, 1, -1)
+        by_entry = torch.zeros(groups, 1, blocks.shape[2], device=kernel.device)
+        at_once = max(1, _STAYS_IN_CACHE // (groups * blocks.shape[2]))
+        for part, share in zip(blocks.split(at_once, 1), by_filter.split(at_once, 2), strict=True):
+            by_entry += share @ (part.abs() if self.norm == 1 else part.square())
+        by_channel = by_entry.reshape(groups * kernel.shape[1], -1).sum(1).cpu()
+        result = torch.zeros(len(self.graph) + 1)
+        return result.index_add_(0, self._input_ids(layer, groups, kernel.shape[1]) % len(result), by_channel)
+
+    def multiplicity(self, layer: str) -> Tensor:
+        """How many of the layer's filters share each filter's group, and with it what the group is read for."""
+        ids = self.graph.layers[layer]
+        return torch.bincount(ids % (len(self.graph) + 1), minlength=len(self.graph) + 1)[ids]
+
+    def _input_ids(self, layer: str, groups: int, per_group: int) -> Tensor:
+        """int64 [in_channels]; a depthwise layer's inputs are in the groups of its filters."""
+        if layer in self.inputs:
+            return self.inputs[layer]
+        return self.graph.layers[layer].reshape(groups, -1)[:, 0].repeat_interleave(per_group)
+
+    def _scale(self, name: str) -> Tensor:
+        """[n_groups + 1], by what a normalisation multiplies each group's channels; 1 for groups that it has not."""
+        if name not in self.scales:
+            count = len(self.graph) + 1
+            self.scales[name] = torch.ones(count)
+            module = self.model.get_submodule(name)
+            ids = next(
+                (
+                    self.graph.tensors[f"{name}.{leaf}"].axes.get(0)
+                    for leaf in ("weight", "running_var")
+                    if f"{name}.{leaf}" in self.graph.tensors
+                ),
+                None,
+            )
+            if ids is not None:
+                factor = _factor(module, len(ids)).float().cpu() ** self.norm
+                known = over_ids(ids, factor, count, "mean")
+                self.scales[name][ids] = known[ids]
+        return self.scales[name]
+
+
+def _factor(module: nn.Module, channels: int) -> Tensor:
+    """|gamma| / sqrt(var + eps), float [channels]; var is that of the running statistics, or 1 where there are none."""
+    gamma, variance = getattr(module, "weight", None), getattr(module, "running_var", None)
+    factor = torch.ones(channels) if gamma is None else gamma.detach().abs()
+    if variance is None:
+        return factor
+    return factor.to(variance.device) / (variance + getattr(module, "eps", 0.0)).sqrt()
+
+
+def _mean(scores: FilterScores) -> float:
+    mean = float(torch.cat(list(scores.values())).mean())
+    return mean if mean else 1.0
