@@ -102,9 +102,7 @@ def load_or_train(
     finally:
         lock.release()
     if stored is None:
-        raise LabError(
-            f"the base written to {entry} can't be read back: check that disk, or set base.cache=false"
-        )
+        raise LabError(f"the base written to {entry} can't be read back: check that disk, or set base.cache=false")
     return *stored, False
 
 
@@ -117,9 +115,7 @@ def _source_file(kind: type | FunctionType) -> Path | None:
     return Path(path) if path and Path(path).is_file() else None
 
 
-def _read(
-    entry: Path, digest: str, build: Callable[[], nn.Module]
-) -> tuple[nn.Module, dict[str, Any]] | None:
+def _read(entry: Path, digest: str, build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, Any]] | None:
     """Model and info of an entry; None when there is none, or, with a warning, when it is damaged."""
     if not entry.exists():
         return None

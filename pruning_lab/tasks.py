@@ -1,4 +1,4 @@
-"""What `task=...` can be: each takes a checked config, the run's folder and the choices and returns a number or None."""
+"""What `task=...` can be: each takes a checked config, the run's folder and the choices, and may return a number."""
 
 from __future__ import annotations
 

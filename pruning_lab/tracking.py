@@ -138,9 +138,7 @@ class MlflowTracker:
     this class says what goes wrong, in one line each.
     """
 
-    def __init__(
-        self, uri: str | None = None, experiment: str = "pruning_lab", run_name: str | None = None
-    ) -> None:
+    def __init__(self, uri: str | None = None, experiment: str = "pruning_lab", run_name: str | None = None) -> None:
         self.uri = uri
         self.experiment = experiment
         self.run_name = run_name

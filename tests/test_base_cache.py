@@ -62,7 +62,7 @@ class TestHash:
         assert code_version(TinyNet()) == code_version(TinyNet)
 
     def test_the_code_version_passes_over_what_has_no_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delattr(sys.modules["__main__"], "__file__")
+        monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
         typed_in = type("TypedIn", (), {"__module__": "__main__"})
         assert code_version(dict, typed_in) == code_version()
 

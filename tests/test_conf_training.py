@@ -49,9 +49,7 @@ def test_every_key_of_an_option_is_a_parameter_of_its_target_and_every_parameter
 @pytest.mark.parametrize("recovery", ["default", "none", "long"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("scheduler", ["constant", "linear", "cosine"])
-def test_every_recovery_heals_with_every_optimizer_and_scheduler(
-    recovery: str, optimizer: str, scheduler: str
-) -> None:
+def test_every_recovery_heals_with_every_optimizer_and_scheduler(recovery: str, optimizer: str, scheduler: str) -> None:
     config = composed(
         f"+recovery={recovery}",
         f"optimizer@recovery.optimizer={optimizer}",
@@ -66,9 +64,7 @@ def test_every_recovery_heals_with_every_optimizer_and_scheduler(
 
 
 def test_base_and_recovery_have_learning_rates_of_their_own() -> None:
-    config = composed(
-        "+recovery=default", "+base=default", "base.optimizer.lr=0.5", "recovery.optimizer.lr=0.1"
-    )
+    config = composed("+recovery=default", "+base=default", "base.optimizer.lr=0.5", "recovery.optimizer.lr=0.1")
     model = TinyNet()
     base: BaseTraining = instantiate(config["base"], _convert_="all")
     recovery: Recovery = instantiate(config["recovery"], _convert_="all")

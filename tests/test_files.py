@@ -13,9 +13,7 @@ def test_the_text_replaces_what_was_there_and_nothing_else_is_left(tmp_path: Pat
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_trace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file_and_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "a.txt"
     write_atomically(target, "old")
 

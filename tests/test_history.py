@@ -35,9 +35,7 @@ def test_the_file_has_a_header_of_all_names_in_first_seen_order_and_a_line_per_s
         {"val/iou_before_recovery": 0.25, "val/iou": 0.75, "step": 1},
     )
     history.write(tmp_path / "history.csv")
-    assert (tmp_path / "history.csv").read_text() == (
-        "step,val/iou,val/iou_before_recovery\n0,0.5,\n1,0.75,0.25\n"
-    )
+    assert (tmp_path / "history.csv").read_text() == ("step,val/iou,val/iou_before_recovery\n0,0.5,\n1,0.75,0.25\n")
 
 
 @given(

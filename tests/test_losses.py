@@ -93,9 +93,7 @@ def test_dice_is_its_formula_on_a_case_done_by_hand() -> None:
     first = (2 * 1.0 + 1) / (1.0 + 2.0 + 1)
     second = (2 * 0.0 + 1) / (1.0 + 0.0 + 1)
     assert Dice(smooth=1.0)(logits, mask).item() == pytest.approx(1 - (first + second) / 2)
-    assert Dice(smooth=1.0, class_weights=[3, 1])(logits, mask).item() == pytest.approx(
-        1 - (3 * first + second) / 4
-    )
+    assert Dice(smooth=1.0, class_weights=[3, 1])(logits, mask).item() == pytest.approx(1 - (3 * first + second) / 4)
 
 
 def test_dice_counts_the_batch_as_one_image(logits: torch.Tensor, mask: torch.Tensor) -> None:

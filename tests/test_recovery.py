@@ -35,9 +35,7 @@ def test_every_recovery_starts_its_schedule_anew(model: TinyNet, scheduler) -> N
 
 
 def test_rates_that_differ_between_parameter_groups_all_start_anew(model: TinyNet) -> None:
-    optimizer = SGD(
-        [{"params": model.conv.parameters(), "lr": 0.1}, {"params": model.head.parameters()}], lr=0.5
-    )
+    optimizer = SGD([{"params": model.conv.parameters(), "lr": 0.1}, {"params": model.head.parameters()}], lr=0.5)
     recovery = Recovery(adam, partial(linear, final_fraction=0.5), epochs=1)
     for _ in range(2):
         heal(recovery, model, optimizer)

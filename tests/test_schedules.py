@@ -63,9 +63,7 @@ def test_a_length_that_the_config_has_set_is_left_alone() -> None:
 
 
 def test_a_scheduler_without_a_length_works() -> None:
-    assert rates(partial(lr_scheduler.StepLR, step_size=2, gamma=0.1), 4) == pytest.approx(
-        [1, 1, 0.1, 0.1, 0.01]
-    )
+    assert rates(partial(lr_scheduler.StepLR, step_size=2, gamma=0.1), 4) == pytest.approx([1, 1, 0.1, 0.1, 0.01])
 
 
 def test_a_scheduler_that_follows_a_metric_is_refused() -> None:

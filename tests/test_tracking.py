@@ -123,9 +123,7 @@ def test_the_data_set_is_an_input_of_the_run(shared_root: Path) -> None:
     assert json.loads(entry.dataset.source)["fingerprint"] == "0123456789abcdef" * 4
 
 
-def test_a_file_that_is_not_there_does_not_stop_the_run(
-    shared_root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_that_is_not_there_does_not_stop_the_run(shared_root: Path, caplog: pytest.LogCaptureFixture) -> None:
     tracker = started(shared_root)
     tracker.log_artifact(shared_root / "nowhere.png")
     tracker.log_step(0, {"val/iou": 0.5})
@@ -188,9 +186,7 @@ def test_a_deleted_experiment_is_named_with_how_to_restore_it(shared_root: Path)
     found = client.get_experiment_by_name("old")
     assert found is not None
     client.delete_experiment(found.experiment_id)
-    with pytest.raises(
-        LabError, match=rf"tracking\.experiment: 'old' was deleted.* -x {found.experiment_id}`"
-    ):
+    with pytest.raises(LabError, match=rf"tracking\.experiment: 'old' was deleted.* -x {found.experiment_id}`"):
         started(shared_root, experiment="old")
 
 
@@ -213,9 +209,7 @@ def test_several_processes_may_open_a_fresh_store_at_once(tmp_path: Path) -> Non
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     processes = [
-        subprocess.Popen(
-            [*command, str(seed)], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        subprocess.Popen([*command, str(seed)], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for seed in range(4)
     ]
     answers = [process.communicate()[0].decode() for process in processes]
@@ -246,9 +240,7 @@ class Server:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 if self.path.endswith("log-batch"):
                     server.logged += body.get("metrics", [])
-                self.answer(
-                    {"run": {"info": {"run_id": "r1", "run_uuid": "r1"}}, "run_info": {"run_id": "r1"}}
-                )
+                self.answer({"run": {"info": {"run_id": "r1", "run_uuid": "r1"}}, "run_info": {"run_id": "r1"}})
 
             def answer(self, content: dict[str, Any]) -> None:
                 text = json.dumps(content).encode()
@@ -335,9 +327,7 @@ def test_no_tracker_takes_everything_and_keeps_nothing(tmp_path: Path) -> None:
 
 def git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    answer = subprocess.run(
-        ["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True
-    )
+    answer = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
     return answer.stdout.strip()
 
 

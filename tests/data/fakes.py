@@ -18,9 +18,7 @@ def write_pair(folder: Path, name: str, mask: np.ndarray | None = None, ending: 
     """Write a random image, and `mask` (by default classes 0 and 1), below `folder`/{images,masks}."""
     mask = np.tile(np.array([0, 1], np.uint8), (8, 5)) if mask is None else mask
     rng = np.random.default_rng(len(name))
-    write_picture(
-        folder / "images" / f"{name}{ending}", rng.integers(0, 256, (*mask.shape, 3)).astype(np.uint8)
-    )
+    write_picture(folder / "images" / f"{name}{ending}", rng.integers(0, 256, (*mask.shape, 3)).astype(np.uint8))
     write_picture(folder / "masks" / f"{name}.png", mask)
 
 

@@ -48,9 +48,7 @@ def test_masks_are_moved_and_never_blended(step, mask_fill):
 def test_image_and_mask_are_moved_alike(step):
     blends = step["name"] not in ("HorizontalFlip", "OneOf")
     image, mask = (
-        Augmentation([step | {"interpolation": 0} if blends else step])
-        .for_data(SIZE, 0)
-        .seeded(5)(IMAGE, MASK)
+        Augmentation([step | {"interpolation": 0} if blends else step]).for_data(SIZE, 0).seeded(5)(IMAGE, MASK)
     )
     np.testing.assert_array_equal(image[..., 0], mask)
 

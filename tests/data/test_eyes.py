@@ -37,9 +37,7 @@ def test_splits_seeds_and_indices_all_give_other_images():
     assert len({image.tobytes() for image in images}) == len(images)
 
 
-@pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"grey": 1.0}, {"noise": 0.0}, {"val": 3}, {"size": (48, 60)}]
-)
+@pytest.mark.parametrize("change", [{"seed": 1}, {"grey": 1.0}, {"noise": 0.0}, {"val": 3}, {"size": (48, 60)}])
 def test_the_fingerprint_follows_every_argument(change):
     assert Eyes(**FEW | change).fingerprint() != Eyes(**FEW).fingerprint()
 
@@ -56,9 +54,7 @@ def test_the_parts_look_as_the_mask_says():
     darker = []
     for index in range(40):
         image, mask = eyes.train[index]
-        brightness = [
-            np.median(image[mask == part]) for part in (PUPIL, IRIS, SCLERA) if (mask == part).any()
-        ]
+        brightness = [np.median(image[mask == part]) for part in (PUPIL, IRIS, SCLERA) if (mask == part).any()]
         darker.append(brightness == sorted(brightness))
     assert np.mean(darker) > 0.8
 

@@ -118,9 +118,7 @@ def test_masks_are_never_interpolated(size):
 
 
 def test_a_pair_of_different_sizes_names_both(tmp_path):
-    pair = FilePair(
-        write_picture(tmp_path / "a.png", COLOURS), write_picture(tmp_path / "m.png", CLASSES[:, :5]), "a"
-    )
+    pair = FilePair(write_picture(tmp_path / "a.png", COLOURS), write_picture(tmp_path / "m.png", CLASSES[:, :5]), "a")
     with pytest.raises(LabError, match=r"m\.png is 5 x 6 pixels, but its image a\.png is 8 x 6"):
         FileSplit([pair], (6, 8))[0]
 

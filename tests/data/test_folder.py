@@ -148,9 +148,7 @@ class TestMistakes:
 
     def test_splits_that_are_nowhere(self, tmp_path):
         write_pair(tmp_path, "a")
-        self.refuse(
-            tmp_path, r"no folder for val and test: add it, or set data\.split=\{val:0\.15,test:0\.15\}"
-        )
+        self.refuse(tmp_path, r"no folder for val and test: add it, or set data\.split=\{val:0\.15,test:0\.15\}")
 
     def test_a_missing_folder_of_masks(self, tmp_path):
         write_picture(tmp_path / "train" / "images" / "a.png", classes(0))
@@ -208,9 +206,7 @@ class TestMistakes:
     def test_values_with_gaps(self, tmp_path):
         write_splits(tmp_path)
         write_pair(tmp_path / "train", "a", classes(0, 1, 3))
-        self.refuse(
-            tmp_path, r"values 0, 1, 3 \(the last in .*a\.png\): set data\.mask_values=\{0:0,1:1,3:2\}"
-        )
+        self.refuse(tmp_path, r"values 0, 1, 3 \(the last in .*a\.png\): set data\.mask_values=\{0:0,1:1,3:2\}")
 
     def test_masks_of_one_class(self, tmp_path):
         for split in ("train", "val", "test"):

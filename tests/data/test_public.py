@@ -54,9 +54,7 @@ def test_the_border_of_pets_can_count_as_pet(tmp_path):
     np.testing.assert_array_equal(data.test[0][1][:, 0], [1, 1, 0, 0, 1, 1, 0, 0])
 
 
-@pytest.mark.parametrize(
-    ("year", "folder"), [("2012", "VOCdevkit/VOC2012"), (2011, "TrainVal/VOCdevkit/VOC2011")]
-)
+@pytest.mark.parametrize(("year", "folder"), [("2012", "VOCdevkit/VOC2012"), (2011, "TrainVal/VOCdevkit/VOC2011")])
 def test_voc_has_twenty_one_classes_and_outlines_that_do_not_count(tmp_path, year, folder):
     data = Voc(str(fake_voc(tmp_path, folder)), (16, 20), year=year, val_fraction=0.2)
     assert [len(data.train), len(data.val), len(data.test)] == [8, 2, 1]

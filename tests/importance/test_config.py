@@ -39,7 +39,8 @@ def nodes(config: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_builds_a_method(name: str) -> None:
-    assert callable(instantiate(option(name), _convert_="all"))
+    config = OmegaConf.create({"seed": 0, "importance": option(name)})
+    assert callable(instantiate(config.importance, _convert_="all"))
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -23,9 +23,7 @@ class TestMobileDeepLab(SegmentationModelTests):
 def test_it_is_torchvisions_network_up_to_the_names_of_its_two_halves(backbone: str) -> None:
     with torch.device("meta"):
         ours = DeepLabV3(classes=21, backbone=backbone)
-        theirs = getattr(segmentation, f"deeplabv3_{backbone}")(
-            weights=None, weights_backbone=None, num_classes=21
-        )
+        theirs = getattr(segmentation, f"deeplabv3_{backbone}")(weights=None, weights_backbone=None, num_classes=21)
     renamed = {
         name.replace("backbone.", "encoder.", 1).replace("classifier.", "head.", 1): value.shape
         for name, value in theirs.state_dict().items()

@@ -46,9 +46,7 @@ def terminal() -> Watch:
 
 
 def test_a_step_is_one_line_with_costs_and_scores() -> None:
-    assert step_text(ROW) == (
-        "step  12   FLOPs  43.1 %   weights  20.0 %   IoU  86.12 ->  87.40 %   loss 0.2100"
-    )
+    assert step_text(ROW) == ("step  12   FLOPs  43.1 %   weights  20.0 %   IoU  86.12 ->  87.40 %   loss 0.2100")
 
 
 def test_the_columns_of_the_base_stand_above_those_of_the_steps() -> None:

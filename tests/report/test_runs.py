@@ -84,9 +84,7 @@ def test_a_run_without_a_step_is_not_finished(tmp_path: Path) -> None:
 
 
 def test_the_table_goes_between_the_markers_and_again_in_its_own_place(tmp_path: Path) -> None:
-    folders = [
-        run_folder(tmp_path / name, f"stop: {{flops: {budget}}}") for name, budget in (("a", 0.5), ("b", 0.1))
-    ]
+    folders = [run_folder(tmp_path / name, f"stop: {{flops: {budget}}}") for name, budget in (("a", 0.5), ("b", 0.1))]
     page = tmp_path / "README.md"
     page.write_text(MARKED)
     command = [*map(str, folders), "--into", str(page), "--marker", "budgets"]

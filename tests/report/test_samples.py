@@ -61,9 +61,7 @@ def test_predictions_show_both_models_in_the_colors_of_their_classes(tmp_path: P
 
 @pytest.mark.parametrize(("value", "ignore_index"), [(255, 255), (255, None), (2, 2), (-1, 255)])
 def test_ignored_pixels_have_their_own_color(tmp_path: Path, value: int, ignore_index: int | None) -> None:
-    path = predictions(
-        images(1), masks(1, value), masks(1, 0), masks(1, 1), NAMES, ignore_index, tmp_path / "p.png"
-    )
+    path = predictions(images(1), masks(1, value), masks(1, 0), masks(1, 1), NAMES, ignore_index, tmp_path / "p.png")
     colors = class_colors(3)
     assert share_of(colors[-1], path) > 0.1
     assert share_of(colors[2], path) == 0

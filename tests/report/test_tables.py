@@ -64,10 +64,7 @@ def rendered(table: RenderableType) -> list[list[str]]:
 
 
 def test_each_quantity_is_told_for_both_models_with_its_change() -> None:
-    rows = {
-        row["quantity"]: (row["base"], row["pruned"], row["change"])
-        for row in before_after_rows(BASE, PRUNED)
-    }
+    rows = {row["quantity"]: (row["base"], row["pruned"], row["change"]) for row in before_after_rows(BASE, PRUNED)}
     assert rows == {
         "MACs": ("4.00 G", "1.00 G", "-75.0 %"),
         "weights": ("17.3 M", "2.00 M", "-88.4 %"),
