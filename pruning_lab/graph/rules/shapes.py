@@ -171,6 +171,8 @@ _EXECUTED = (
     aten.transpose.int,
     aten.t.default,
     aten.numpy_T.default,
+    aten.mT.default,
+    aten.adjoint.default,
     aten.movedim.int,
     aten.movedim.intlist,
     aten.moveaxis.int,
