@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, Consumer, CostTerm, TensorInfo, by_layer
+from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, Consumer, CostTerm, Size, TensorInfo, by_layer
 from pruning_lab.graph.connections import Connections, Links, answered, ask, interpret_by_hand
 from pruning_lab.graph.export import TraceError, copy_of, export, random_kept
 from pruning_lab.graph.flow import flows_of
@@ -30,7 +30,7 @@ class Reading:
         group_of_label: int64 [labels], the group id of every label, or STAYS.
         program: None for a model that can't be exported, and is known by its user's connections alone.
         suspects: (operator and module, group ids) where the model's own code may hold a number of channels.
-        sizes: (module, rows of group ids) whose lengths an attribute of the module may hold.
+        sizes: (module, rows of group ids and fixed numbers), whose lengths an attribute of the module may hold.
         by_hand: layers whose consumers the user gave.
     """
 
@@ -38,7 +38,7 @@ class Reading:
     values: dict[fx.Node, Any]
     group_of_label: Tensor
     suspects: list[tuple[str, Tensor]]
-    sizes: list[tuple[str, tuple[Tensor, ...]]]
+    sizes: list[tuple[str, tuple[Size, ...]]]
     by_hand: set[str]
 
 
@@ -77,7 +77,10 @@ def read_graph(
     graph, group_of_label = _number(interpreter, model, only_training)
     graph.flows = flows_of(program, interpreter.canonical)
     suspects = [(name, group_of_label[labels]) for name, labels in [*interpreter.suspects, *interpreter.contracted]]
-    sizes = [(path, tuple(group_of_label[row] for row in rows)) for path, rows in interpreter.sizes]
+    sizes = [
+        (path, tuple(group_of_label[part] if isinstance(part, Tensor) else part for part in parts))
+        for path, parts in interpreter.sizes
+    ]
     return graph, Reading(program, values, group_of_label, suspects, sizes, answered(links))
 
 

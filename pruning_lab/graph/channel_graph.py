@@ -69,18 +69,32 @@ class CostTerm:
     factors: tuple[Tensor, ...]
 
 
+Size = Tensor | int
+"""A number that depends on the channels: the length of a row of group ids; or one that does not."""
+
+
 @dataclass(frozen=True)
 class HeldSize:
-    """A module's attribute that holds numbers of channels: an int the length of one row, a list the lengths of all."""
+    """A module's attribute that holds numbers of channels: an int the only one of `parts`, a list or tuple all."""
 
     module: str
     attribute: str
-    rows: tuple[Tensor, ...]
+    parts: tuple[Size, ...]
 
     def value(self, before: Any) -> Any:
         """What the attribute must be now; `before` tells its type."""
-        lengths = [len(row) for row in self.rows]
-        return type(before)(lengths) if isinstance(before, (list, tuple)) else lengths[0]
+        numbers = [len(part) if isinstance(part, Tensor) else part for part in self.parts]
+        return type(before)(numbers) if isinstance(before, (list, tuple)) else numbers[0]
+
+    def left_by(self, left: Remaining) -> HeldSize:
+        """What is left of it."""
+        parts = tuple(left(part) if isinstance(part, Tensor) else part for part in self.parts)
+        return HeldSize(self.module, self.attribute, parts)
+
+    @property
+    def rows(self) -> list[Tensor]:
+        """The parts that depend on the channels."""
+        return [part for part in self.parts if isinstance(part, Tensor)]
 
 
 @dataclass
@@ -202,7 +216,7 @@ class ChannelGraph:
             channel_counts={name: left(row) for name, row in self.channel_counts.items()},
             contracted=self.contracted[~removed],
             mixing=self.mixing[~removed],
-            held=[HeldSize(h.module, h.attribute, tuple(map(left, h.rows))) for h in self.held],
+            held=[h.left_by(left) for h in self.held],
             frozen_groups={int(left.ids[i]): why for i, why in self.frozen_groups.items() if not removed[i]},
         )
 

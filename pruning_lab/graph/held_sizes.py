@@ -6,41 +6,36 @@ That a number is equal to a width proves nothing; what is found here is only tri
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.graph.channel_graph import ChannelGraph, HeldSize
+from pruning_lab.graph.channel_graph import ChannelGraph, HeldSize, Size
 
 
-def held_sizes(model: nn.Module, graph: ChannelGraph, sizes: list[tuple[str, tuple[Tensor, ...]]]) -> list[HeldSize]:
+def held_sizes(model: nn.Module, graph: ChannelGraph, sizes: list[tuple[str, tuple[Size, ...]]]) -> list[HeldSize]:
     """Attributes equal to lengths of rows of group ids, of which some can be cut.
 
     Args:
-        sizes: (module path, rows), as operators in the module's forward use them.
+        sizes: (module path, rows or fixed numbers), as operators in the module's forward use them.
     """
     found: dict[tuple[str, str], HeldSize] = {}
     prunable = graph.prunable.nonzero().flatten()
-    for path, rows in sizes:
-        if not any(bool(torch.isin(row, prunable).any()) for row in rows):
+    for path, parts in sizes:
+        if not any(isinstance(part, Tensor) and bool(torch.isin(part, prunable).any()) for part in parts):
             continue
-        for attribute in _matching(model.get_submodule(path), [len(row) for row in rows]):
-            found.setdefault((path, attribute), HeldSize(path, attribute, rows))
+        numbers = [len(part) if isinstance(part, Tensor) else part for part in parts]
+        for attribute in _matching(model.get_submodule(path), numbers):
+            found.setdefault((path, attribute), HeldSize(path, attribute, parts))
     return list(found.values())
 
 
-def _matching(module: nn.Module, lengths: list[int]) -> Iterator[str]:
-    """Public attributes that are this number (if it is one) or a list of these numbers."""
+def _matching(module: nn.Module, numbers: list[int]) -> Iterator[str]:
+    """Public attributes that are these numbers, or the only one of them. Ones and flags are no widths."""
     for key, value in vars(module).items():
-        if not key.startswith("_") and _numbers(value) == (lengths[0] if len(lengths) == 1 else lengths):
+        if key.startswith("_"):
+            continue
+        alone = type(value) is int and value > 1 and numbers == [value]
+        listed = isinstance(value, (list, tuple)) and [type(item) for item in value] == [int] * len(value)
+        if alone or (listed and list(value) == numbers):
             yield key
-
-
-def _numbers(value: Any) -> Any:
-    """An int or a list of ints; None for anything else. Flags and ones are no widths."""
-    if type(value) is int and value > 1:
-        return value
-    if isinstance(value, (list, tuple)) and len(value) > 1 and all(type(item) is int for item in value):
-        return list(value)
-    return None

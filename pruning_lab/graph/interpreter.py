@@ -61,7 +61,7 @@ class Interpreter:
         self.counted_channels: dict[str, Tensor] = {}
         self.contracted: list[tuple[str, Tensor]] = []
         self.suspects: list[tuple[str, Tensor]] = []
-        self.sizes: list[tuple[str, tuple[Tensor, ...]]] = []
+        self.sizes: list[tuple[str, tuple[Tensor | int, ...]]] = []
         self.used: set[str] = set()
         self.count_costs = True
         self.node_name = self.module_path = ""
@@ -147,7 +147,11 @@ class Interpreter:
         if rule is None:
             pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())
             rule = self.rules["pointwise" if pointwise else "unknown"]
-        result = rule(self, node, *args, **kwargs)
+        try:
+            result = rule(self, node, *args, **kwargs)
+        except (ValueError, TypeError, IndexError, KeyError, RuntimeError):
+            # An operator may be called in ways that nobody foresaw. Less is pruned then, and nothing breaks.
+            result = self.rules["unknown"](self, node, *args, **kwargs)
         sources = [value for source in node.all_input_nodes for value in values_in(values[source])]
         if sources and all(value.parameters for value in sources):
             made_of = tuple(dict.fromkeys(name for value in sources for name in value.parameters))
@@ -169,10 +173,11 @@ class Interpreter:
     def freeze(self, labels: Tensor, why: str) -> None:
         self.space.freeze(labels, f"{self.node_name} {why}")
 
-    def suspect(self, labels: Tensor, *sizes: tuple[Tensor, ...]) -> None:
+    def suspect(self, labels: Tensor, *sizes: tuple[Tensor | int, ...]) -> None:
         """Remember that the model's own code may hold the size of these channels, so a cut has to be proved.
 
-        `sizes`: rows whose lengths an attribute of the module may hold, as one number or as a list of numbers.
+        `sizes`: rows whose lengths an attribute of the module may hold, as one number, or as a list together with
+        numbers that do not depend on channels.
         """
         if bool((labels != FIXED).any()):
             self.suspects.append((self.node_name, labels))

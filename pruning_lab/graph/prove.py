@@ -25,6 +25,9 @@ from pruning_lab.surgery import cut, mask
 ROUNDING, ROUNDING_OF_DOUBLES = 1e-3, 1e-7
 """Largest relative difference of outputs that rounding explains."""
 
+MOST_TRIALS = 64
+"""After so many trials the search for the guilty goes no deeper: tracing must end in reasonable time."""
+
 
 def verify(model: nn.Module, graph: ChannelGraph, groups: Tensor | list[int], inputs: Inputs) -> float:
     """Cut one copy of the model, mask another, run both in evaluation mode, and compare. Nothing is changed.
@@ -71,15 +74,16 @@ def _compare(
     absent: Tensor,
 ) -> float:
     """Relative difference between cut and masked; `absent` are the removed groups as `reading` numbers them."""
-    small, masked = copy_of(model).eval(), copy_of(model).eval()
+    small = copy_of(model).eval()
     cut(small, copy.copy(graph), removed)
+    found = list(tensors_in(small(*inputs)))
+    masked = copy_of(model).eval()
     mask(masked, graph, removed)
     if reading is not None and reading.program is not None and bool((removed & graph.mixing).any()):
         gone = graph.taken(absent, reading.group_of_label)
         expected = run_without(reading.program, reading.values, gone, masked, inputs)
     else:
         expected = list(tensors_in(masked(*inputs)))
-    found = list(tensors_in(small(*inputs)))
     if [item.shape for item in found] != [item.shape for item in expected]:
         return math.inf
     return max((_relative(one, other) for one, other in zip(found, expected, strict=True)), default=0.0)
@@ -113,7 +117,8 @@ def tensors_in(output: object) -> Iterator[Tensor]:
 def freeze_guilty(model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...]) -> ChannelGraph:
     """The graph with those groups frozen whose cut breaks the model, or makes it compute something else."""
     claims = _claims(graph, reading)
-    if not claims or _Trial(model, graph, reading, inputs)(claims) is None:
+    trial = _Trial(model, graph, reading, inputs)
+    if all(trial(chosen) is None for chosen in _rounds(claims, trial.generator)):
         return graph
     graph, guilty = _with_held_sizes(model, graph, reading, inputs, claims)
     _blame_connections(graph, reading, guilty)
@@ -155,6 +160,7 @@ class _Claim:
 
     places: tuple[str, ...]
     groups: tuple[int, ...]
+    suspected: bool
 
 
 def _claims(graph: ChannelGraph, reading: Reading) -> list[_Claim]:
@@ -162,19 +168,23 @@ def _claims(graph: ChannelGraph, reading: Reading) -> list[_Claim]:
 
     The rest is tried as well, since code may check a number of channels without any operator showing it.
     """
-    places: dict[int, list[str]] = {}
-    for place, ids in reading.suspects:
+    passed: dict[int, list[int]] = {}
+    for number, (_, ids) in enumerate(reading.suspects):
         for index in ids.unique().tolist():
-            places.setdefault(index, []).append(place)
+            passed.setdefault(index, []).append(number)
+    layer_of: dict[int, str] = {}
     for name, row in graph.layers.items():
         for index in row.unique().tolist():
-            if index not in places:
-                places[index] = [f"code behind {name}"]
-    together: dict[tuple[str, ...], list[int]] = {}
+            layer_of.setdefault(index, name)
+    together: dict[tuple[int | str, ...], list[int]] = {}
     provable = graph.prunable if reading.program is not None else graph.prunable & ~graph.mixing
     for index in provable.nonzero().flatten().tolist():
-        together.setdefault(tuple(dict.fromkeys(places[index])), []).append(index)
-    return [_Claim(passed, tuple(groups)) for passed, groups in together.items()]
+        together.setdefault(tuple(passed.get(index, [layer_of[index]])), []).append(index)
+    claims = []
+    for key, groups in together.items():
+        names = tuple(reading.suspects[one][0] if isinstance(one, int) else f"code behind {one}" for one in key)
+        claims.append(_Claim(names, tuple(groups), isinstance(key[0], int)))
+    return claims
 
 
 class _Trial:
@@ -188,7 +198,7 @@ class _Trial:
             torch.randn(item.shape, generator=self.generator).to(item) if item.is_floating_point() else item
             for item in inputs
         )
-        self.tolerance = ROUNDING
+        self.tolerance, self.count = ROUNDING, 0
         if bool((graph.contracted & graph.prunable).any()):
             self._double()
 
@@ -204,12 +214,16 @@ class _Trial:
             self.inputs, self.tolerance = doubled, ROUNDING_OF_DOUBLES
 
     def __call__(self, claims: list[_Claim]) -> str | None:
-        """What goes wrong when a quarter of every claim's groups, at least one, is cut; None if nothing does."""
+        """What goes wrong when some of every claim's groups, at most a third, are cut; None if nothing does.
+
+        How many is drawn anew for each: numbers that belong together must not stay in proportion by chance.
+        """
+        self.count += 1
         removed = torch.zeros(len(self.graph), dtype=torch.bool)
         for claim in claims:
+            number = int(torch.randint(1, max(2, len(claim.groups) // 3 + 1), (), generator=self.generator))
             order = torch.randperm(len(claim.groups), generator=self.generator)
-            chosen = order[: max(1, len(order) // 4)].tolist()
-            removed[[claim.groups[place] for place in chosen]] = True
+            removed[[claim.groups[place] for place in order[:number].tolist()]] = True
         for name in self.graph.emptied(removed):
             removed[self.graph.layers[name][0]] = False
         try:
@@ -228,13 +242,34 @@ def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
     return model
 
 
+def _rounds(claims: list[_Claim], generator: torch.Generator) -> list[list[_Claim]]:
+    """All claims; and where there are suspects, one half of the claims and the other.
+
+    Two numbers that the model's code compares may agree when both claims are cut: there they are not.
+    """
+    if not any(claim.suspected for claim in claims):
+        return [claims] if claims else []
+    order = torch.randperm(len(claims), generator=generator).tolist()
+    return [claims, *([claims[place] for place in half] for half in (order[::2], order[1::2]) if half)]
+
+
 def _guilty(claims: list[_Claim], trial: _Trial) -> dict[_Claim, str]:
-    """The claims that fail on their own, found by halving; claims that fail only together all count."""
-    what = trial(claims)
-    if what is None:
+    """Claims that fail in some round, and what happens then."""
+    found: dict[_Claim, str] = {}
+    for chosen in _rounds(claims, trial.generator):
+        found.update(_bisect([claim for claim in chosen if claim not in found], trial))
+    return found
+
+
+def _bisect(claims: list[_Claim], trial: _Trial) -> dict[_Claim, str]:
+    """The claims that fail on their own, found by halving; claims that fail only together all count.
+
+    When too many trials have been spent, claims that fail together count as they stand.
+    """
+    if not claims or (what := trial(claims)) is None:
         return {}
-    if len(claims) == 1:
-        return {claims[0]: what}
+    if len(claims) == 1 or trial.count > MOST_TRIALS:
+        return dict.fromkeys(claims, what)
     middle = len(claims) // 2
-    found = {**_guilty(claims[:middle], trial), **_guilty(claims[middle:], trial)}
+    found = {**_bisect(claims[:middle], trial), **_bisect(claims[middle:], trial)}
     return found or dict.fromkeys(claims, what)

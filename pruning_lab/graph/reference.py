@@ -62,7 +62,7 @@ class _Run(fx.Interpreter):
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         known_args, known_kwargs = fx.node.map_arg((n.args, n.kwargs), self.values.__getitem__)
         small = [_select(arg, known, self._left) for arg, known in zip(args, known_args, strict=True)]
-        if n.target is aten.layer_norm.default:
+        if n.target in (aten.layer_norm.default, aten.rms_norm.default):
             small[1] = list(small[0].shape[args[0].ndim - len(args[1]) :])
         options = {key: _select(kwargs[key], known_kwargs[key], self._left) for key in kwargs}
         result = n.target(*small, **options)  # type: ignore[operator]

@@ -27,6 +27,11 @@ def draw(graph: ChannelGraph, seed: int, fraction: float = 0.5, exact_only: bool
     return chosen
 
 
+def all_understood(graph: ChannelGraph) -> bool:
+    """Whether there was a rule for every operator; one without a rule freezes what it reads."""
+    return not any("has no rule" in why for why in graph.frozen.values())
+
+
 def difference(one: object, other: object) -> float:
     """Largest difference between two outputs, relative to the largest value."""
     pairs = list(zip(tensors_in(one), tensors_in(other), strict=True))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.surgery import cut
-from tests.graph.helpers import cut_against_masked, draw
+from tests.graph.helpers import all_understood, cut_against_masked, draw
 from tests.graph.random_networks import SIZE, networks
 
 IMAGE = torch.randn(2, 3, SIZE, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -20,6 +20,7 @@ IMAGE = torch.randn(2, 3, SIZE, SIZE, dtype=torch.float64, generator=torch.Gener
 
 def check(network: nn.Module, seed: int) -> None:
     graph = ChannelGraph.trace(network, IMAGE)
+    assert all_understood(graph)
     groups = draw(graph, seed)
     assert verify(network, graph, groups, IMAGE) < 1e-8
     assert cut_against_masked(network, graph, draw(graph, seed, exact_only=True), (IMAGE,)) < 1e-8

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.prove import tensors_in
 from pruning_lab.surgery import cut
-from tests.graph.helpers import cut_against_masked, draw
+from tests.graph.helpers import all_understood, cut_against_masked, draw
 
 SIZES = {"alexnet": 96, "inception_v3": 96, "googlenet": 64, "PAN": 128}
 """Sides of the images, where 64 pixels are too few."""
@@ -93,8 +93,12 @@ MODELS = [
     for name in names
 ]
 
-FROZEN_SHARE = {"res2net50_26w_4s": 0.35, "cspresnet50": 0.55, "mixnet_s": 0.9, "MAnet": 0.25}
-"""Largest share of the layers' filters, output layers aside, that may be frozen; 0.05 where nothing is written."""
+FROZEN_SHARE = {"shufflenet_v2_x1_0": 0.25, "MAnet": 0.25}
+"""Largest share of the layers' filters, output layers aside, that may be frozen; 0.01 where nothing is written.
+
+ShuffleNet halves what it has shuffled, again and again, which ties whole layers. MAnet's position attention reshapes
+[pixels, channels] to [channels, pixels] without turning them, so that every channel is read by all.
+"""
 
 
 def shaken(model: nn.Module) -> nn.Module:
@@ -110,7 +114,7 @@ def shaken(model: nn.Module) -> nn.Module:
 
 def frozen_share(graph: ChannelGraph) -> float:
     aside = ("feeds the model's output", "runs only in training")
-    rows = [row for name, row in graph.layers.items() if graph.frozen.get(name, "").removeprefix("1 of ") not in aside]
+    rows = [row for name, row in graph.layers.items() if graph.frozen.get(name) not in aside]
     ids = torch.cat(rows)
     return 1 - float(graph.prunable[ids[ids >= 0]].sum()) / len(ids)
 
@@ -124,9 +128,10 @@ def test_half_of_a_network_is_cut_exactly(build: Callable[[str], nn.Module], nam
     side = SIZES.get(name.partition("/")[0], 64)
     image = torch.randn(1, 3, side, side)
     graph = ChannelGraph.trace(model, image)
+    assert all_understood(graph)
     groups = draw(graph, 0)
     assert groups.any()
-    assert frozen_share(graph) <= FROZEN_SHARE.get(name, 0.05)
+    assert frozen_share(graph) <= FROZEN_SHARE.get(name, 0.01)
     assert verify(model, graph, groups, image) < 1e-4
     if not graph.mixing.any():
         assert cut_against_masked(model, graph, groups, (image,)) < 1e-4

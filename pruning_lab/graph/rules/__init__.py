@@ -5,12 +5,13 @@ An operator that is not in the table freezes what it reads and gives out nothing
 """
 
 from pruning_lab.graph.interpreter import Rule
-from pruning_lab.graph.rules import elementwise, layers, norms, products, shapes, spatial
+from pruning_lab.graph.rules import elementwise, layers, norms, places, products, shapes, spatial
 
 RULES: dict[object, Rule] = {
     **elementwise.RULES,
     **layers.RULES,
     **norms.RULES,
+    **places.RULES,
     **products.RULES,
     **shapes.RULES,
     **spatial.RULES,

@@ -109,6 +109,13 @@ _CONSTANT = (
     aten.arange.start,
     aten.arange.start_step,
     aten.linspace.default,
+    aten.eye.default,
+    aten.rand.default,
+    aten.randn.default,
+    aten.new_zeros.default,
+    aten.new_ones.default,
+    aten.new_full.default,
+    aten.new_empty.default,
     aten.scalar_tensor.default,
 )
 _POINTWISE = (
@@ -120,6 +127,12 @@ _POINTWISE = (
     aten.zeros_like.default,
     aten.ones_like.default,
     aten.full_like.default,
+    aten.empty_like.default,
+    aten.rand_like.default,
+    aten.randn_like.default,
+    aten.bernoulli.default,
+    aten.masked_fill.Scalar,
+    aten.masked_fill.Tensor,
 )
 
 RULES: dict[object, Rule] = {

@@ -55,7 +55,7 @@ def layer_norm(
         for tensor in (weight, bias):
             if tensor is not None:
                 interpreter.tie(row, interpreter.axis(tensor, place))
-        interpreter.suspect(row)
+        interpreter.suspect(row, (row,))
     return image
 
 
@@ -139,6 +139,15 @@ _REDUCTIONS = (
     aten.amin.default,
     aten.max.dim,
     aten.min.dim,
+    aten.max.default,
+    aten.min.default,
+    aten.prod.dim_int,
+    aten.var.correction,
+    aten.var.dim,
+    aten.std.correction,
+    aten.std.dim,
+    aten.var_mean.correction,
+    aten.std_mean.correction,
     aten.logsumexp.default,
 )
 
@@ -147,6 +156,7 @@ _NORMS: dict[object, Rule] = {
     aten.instance_norm.default: batch_norm,
     aten.group_norm.default: group_norm,
     aten.layer_norm.default: layer_norm,
+    aten.rms_norm.default: layer_norm,
     aten.softmax.int: softmax,
     aten.log_softmax.int: softmax,
     aten._weight_norm.default: weight_norm,
@@ -159,6 +169,7 @@ RULES: dict[object, Rule] = {
     aten.argmax.default: position_of,
     aten.argmin.default: position_of,
     aten.cumsum.default: over_one,
+    aten.cumprod.default: over_one,
     aten.sort.default: over_one,
 }
 MIXING = frozenset(_NORMS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -34,8 +35,9 @@ def execute(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, *
                     axes[place][found[0]] = found[1]
     values = [Value(shape, found) for shape, found in zip([shapes] if single else shapes, axes, strict=True)]
     if node.target in _SIZE_HELD and any(_resized(value, result) for result in values):
-        held = [row for one in (value, *values) for row in one.axes.values()]
-        interpreter.suspect(value.labels(), *((row,) for row in held))
+        rows = [(row,) for one in (value, *values) for row in one.axes.values()]
+        shaped = [tuple(one.axes.get(dim, size) for dim, size in enumerate(one.shape)) for one in values]
+        interpreter.suspect(value.labels(), *rows, *shaped)
     return values[0] if single else values
 
 
@@ -100,68 +102,54 @@ def pad(interpreter: Interpreter, node: fx.Node, value: Value, amounts: list[int
     return Value(result_shapes(node), axes)
 
 
-def split(interpreter: Interpreter, node: fx.Node, value: Value, sizes: Any, dim: int = 0) -> list[Value]:
-    """Equal parts lose the same positions, so that they stay equal; unequal ones must be held somewhere as a list."""
-    shapes = result_shapes(node)
-    dim %= value.ndim
-    row = interpreter.axis(value, dim)
-    lengths = [shape[dim] for shape in shapes]
-    if dim in value.axes:
-        if len(set(lengths)) == 1:
-            interpreter.tie_rows(row.reshape(len(lengths), -1))
-        elif node.target is not aten.split_with_sizes.default:
-            interpreter.freeze(row, "splits it into unequal parts")
-        parts = row.split(lengths)
-        interpreter.suspect(row, (row,), (parts[0],), parts)
-    results = []
-    for shape, part in zip(shapes, row.split(lengths), strict=True):
-        axes = {**value.axes, **({dim: part} if dim in value.axes else {})}
-        results.append(Value(shape, axes))
-    return results
-
-
 def channel_shuffle(interpreter: Interpreter, node: fx.Node, value: Value, groups: int) -> Value:
     """Groups of channels are dealt out in turn; they lose the same positions, so that they stay equal."""
     interpreter.tie_rows(interpreter.axis(value, 1).reshape(groups, -1))
     return execute(interpreter, node, value, groups)
 
 
-def pick(interpreter: Interpreter, node: fx.Node, value: Value, dim: int = 0, *args: Any) -> Any:
-    """select and unbind: a single place along a labelled dimension must stay where it is."""
-    interpreter.freeze(interpreter.axis(value, dim), "picks single channels by position")
-    rest = Value(value.shape, {d: row for d, row in value.axes.items() if d != dim % value.ndim})
-    return execute(interpreter, node, rest, dim, *args)
+def like_other(interpreter: Interpreter, node: fx.Node, value: Value, other: Value) -> Any:
+    """expand_as, view_as: the other's shape is a size that is not held by anyone."""
+    shape = list(result_shapes(node))
+    moved = _LIKE[node.target]
+    axes: dict[int, Tensor] = {}
+    for dim in value.axes:
+        found = gather_axis(moved(value.spread(dim), shape), interpreter.tie_rows)
+        if found is not None:
+            axes[found[0]] = found[1]
+    for dim in set(axes) & set(other.axes):
+        interpreter.tie(axes[dim], other.axes[dim])
+    return Value(tuple(shape), axes)
 
 
-def cut_out(
-    interpreter: Interpreter,
-    node: fx.Node,
-    value: Value,
-    dim: int = 0,
-    start: int | None = None,
-    end: int | None = None,
-    step: int = 1,
+def patches(
+    interpreter: Interpreter, node: fx.Node, image: Value, kernel: list[int], *args: Any, **kwargs: Any
 ) -> Value:
-    """x[start:end:step]: parts of equal length lose the same positions; where the parts differ, the channels stay."""
-    dim %= value.ndim
-    shape = result_shapes(node)
-    axes = dict(value.axes)
-    if dim in axes and shape[dim] != value.shape[dim]:
-        row, length = axes[dim], shape[dim] if step == 1 else step
-        first = slice(start, end).indices(len(row))[0]
-        if length and len(row) % length == 0 and first % length == 0:
-            parts = row.reshape(-1, length)
-            interpreter.tie_rows(parts if step == 1 else parts.T)
-            interpreter.suspect(row, (row,), (row[slice(start, end, step)],))
-        else:
-            interpreter.freeze(row, "cuts it at a fixed place")
-        axes[dim] = row[slice(start, end, step)]
-    return Value(shape, axes)
+    """im2col: every channel becomes as many channels as the kernel has places."""
+    axes = {0: image.axes[0]} if 0 in image.axes else {}
+    if 1 in image.axes:
+        axes[1] = image.axes[1].repeat_interleave(math.prod(kernel))
+    return Value(result_shapes(node), axes)
+
+
+def from_patches(
+    interpreter: Interpreter, node: fx.Node, columns: Value, size: list[int], kernel: list[int], *args: Any
+) -> Value:
+    """col2im: the places of a kernel are one channel again."""
+    axes = {0: columns.axes[0]} if 0 in columns.axes else {}
+    if 1 in columns.axes:
+        axes[1] = interpreter.tie_rows(columns.axes[1].reshape(-1, math.prod(kernel)).T)
+    return Value(result_shapes(node), axes)
 
 
 _KEEP_CHANNELS = {
     aten.pixel_shuffle.default,
     aten.pixel_unshuffle.default,
+}
+_LIKE: dict[object, Any] = {
+    aten.expand_as.default: aten.expand.default,
+    aten.view_as.default: aten.reshape.default,
+    aten.reshape_as.default: aten.reshape.default,
 }
 _COPYING: dict[object, Any] = {
     aten.view.default: aten.reshape.default,
@@ -173,7 +161,9 @@ _SIZE_HELD = {
     aten._unsafe_view.default,
     aten.unflatten.int,
     aten.expand.default,
+    aten.broadcast_to.default,
     aten.repeat.default,
+    aten.tile.default,
     aten.pixel_shuffle.default,
 }
 _EXECUTED = (
@@ -181,7 +171,15 @@ _EXECUTED = (
     aten.transpose.int,
     aten.t.default,
     aten.numpy_T.default,
+    aten.mT.default,
+    aten.adjoint.default,
     aten.movedim.int,
+    aten.movedim.intlist,
+    aten.moveaxis.int,
+    aten.swapaxes.default,
+    aten.swapdims.default,
+    aten.unfold.default,
+    aten.ravel.default,
     aten.flatten.using_ints,
     aten.squeeze.default,
     aten.squeeze.dim,
@@ -197,15 +195,14 @@ _EXECUTED = (
 RULES: dict[object, Rule] = {
     **dict.fromkeys(_EXECUTED, execute),
     aten.channel_shuffle.default: channel_shuffle,
+    aten.im2col.default: patches,
+    aten.col2im.default: from_patches,
+    aten.expand_as.default: like_other,
+    aten.view_as.default: like_other,
+    aten.reshape_as.default: like_other,
     aten.cat.default: concatenate,
     aten.concat.default: concatenate,
     aten.stack.default: stack,
     aten.pad.default: pad,
     aten.constant_pad_nd.default: pad,
-    aten.split.Tensor: split,
-    aten.split_with_sizes.default: split,
-    aten.chunk.default: split,
-    aten.select.int: pick,
-    aten.unbind.int: pick,
-    aten.slice.Tensor: cut_out,
 }
