@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_lab.graph import ChannelGraph, TraceError
 from pruning_lab.graph.export import export
+from pruning_lab.graph.interpreter import layer_name
 from pruning_lab.importance.objective import main_output
 from pruning_lab.importance.partial import Part, parts_of
 from pruning_lab.importance.replay import Program, UnsupportedError, Values, bytes_of
@@ -47,8 +48,8 @@ class Work:
 
     @property
     def saving(self) -> float:
-        """How many times cheaper than brute force."""
-        return self.brute_force_flops / self.flops if self.flops else 1.0
+        """How many times cheaper than brute force, in FLOPs; 1 where the whole network was run for every group."""
+        return self.brute_force_flops / self.flops if self.flops and self.brute_force is None else 1.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class _Plan:
 
 
 class MaskedRuns:
-    """Runs a model in evaluation mode, with groups masked. The model itself is not changed.
+    """Runs a model that is in evaluation mode, with groups masked and without gradients. The model is not changed.
 
     Args:
         memory: bound in bytes on the values kept of a whole run, and on what runs side by side.
@@ -84,16 +85,16 @@ class MaskedRuns:
         if image.shape not in self._plans:
             self._plans[image.shape] = self._plan(image)
         plan = self._plans[image.shape]
-        # Where activations are multiplied with each other, masking is done at the source and not at a reader.
-        at_source = self.graph.contracted[groups] | (plan is None)
         self.work.evaluations += len(groups)
         if plan is None:
             return self._whole(self.model, image), self._by_copy(image, groups)
         self.work.brute_force_flops += len(groups) * plan.flops
         whole, values = self._run(plan, image, plan.parts if self._fits(plan) else [])
-        return whole, self._chained(plan, image, values, groups, at_source)
+        return whole, self._answers(plan, image, values, groups)
 
-    def _chained(self, plan: _Plan, image: Tensor, values: Values, groups: Tensor, at_source: Tensor) -> Answers:
+    def _answers(self, plan: _Plan, image: Tensor, values: Values, groups: Tensor) -> Answers:
+        # Where activations are multiplied with each other, masking is done at the source and not at a reader.
+        at_source = self.graph.contracted[groups]
         yield from self._by_parts(plan, image, values, groups[~at_source])
         self.work.flops += int(at_source.sum()) * plan.flops
         yield from self._by_copy(image, groups[at_source])
@@ -134,17 +135,30 @@ class MaskedRuns:
     def _plan(self, image: Tensor) -> _Plan | None:
         """How to run parts for images of this size; None where only the whole network can be run."""
         try:
-            with torch.enable_grad():
-                program = Program(export(self.model, (image,)), self.graph)
+            program = Program(export(self.model, (image,)), self.graph, known_names(self.model, self.graph))
         except (TraceError, UnsupportedError) as error:
             self.work.brute_force = str(error)
             return None
         with FlopCounterMode(display=False) as counter:
             expected = self._whole(self.model, image)
         logits, _ = program.run(image, ())
+        self.work.whole_runs += 2
+        self.work.flops += 2 * counter.get_total_flops()
         if not torch.allclose(logits, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max())):
             self.work.brute_force = "the exported graph answers otherwise than the model"
             return None
         parts = parts_of(program, self.graph.prunable.nonzero().squeeze(1))
         boundary = set().union(*(part.boundary for part in parts))
         return _Plan(program, parts, sum(map(bytes_of, boundary)), counter.get_total_flops())
+
+
+def known_names(model: nn.Module, graph: ChannelGraph) -> dict[str, str]:
+    """Name of a parameter -> the name of the same tensor by which the graph knows its layer."""
+    aliases: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        aliases.setdefault(id(parameter), []).append(name)
+    known = {}
+    for names in aliases.values():
+        chosen = next((name for name in names if layer_name(name) in graph.layers), names[0])
+        known.update(dict.fromkeys(names, chosen))
+    return known

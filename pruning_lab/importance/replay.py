@@ -18,9 +18,9 @@ from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.flow import applications, parameters_in
+from pruning_lab.graph.flow import Application, Canonical, applications, parameters_in
 from pruning_lab.importance.activations import readers
-from pruning_lab.importance.objective import main_output
+from pruning_lab.importance.objective import main_item
 from pruning_lab.importance.splitting import Pieces, split_concatenations
 
 Values = dict[fx.Node, Any]
@@ -54,9 +54,12 @@ class Read:
 class Program:
     """An exported model, ready to be replayed. The exported graph is rewritten (see `splitting`).
 
+    Args:
+        names: the names by which the channel graph knows parameters that have several.
+
     Attributes:
         order: the operators on which the answer depends, in the order in which they run.
-        output: the node that holds the model's answer.
+        answer: the node that holds the logits; what the model returns besides is not computed.
         reads: the operators that read groups' channels.
         fixed: values that depend on no image.
         flops: operator -> FLOPs for one image; filled by the first whole run.
@@ -66,12 +69,11 @@ class Program:
             does not.
     """
 
-    def __init__(self, exported: ExportedProgram, graph: ChannelGraph) -> None:
-        self.exported = exported
+    def __init__(self, exported: ExportedProgram, graph: ChannelGraph, names: Canonical | None = None) -> None:
         pieces = split_concatenations(exported)
-        self.output = exported.graph.output_node()
+        self.answer = _logits_node(exported)
         self.image = _only_input(exported)
-        needed = _ancestors(self.output)
+        needed = _ancestors(self.answer)
         operators = [node for node in exported.graph.nodes if node.op == "call_function" and node in needed]
         self.calls = {node: _without_side_effect(node) for node in operators}
         constant = parameters_in(exported)
@@ -80,7 +82,7 @@ class Program:
             if node in constant:
                 self.fixed[node] = self._call(node, self.fixed, None)
         self.order = [node for node in operators if node not in constant]
-        self.reads = _reads(exported, graph, pieces, set(self.order))
+        self.reads = _reads(applications(exported, names), graph, pieces, set(self.order))
         self.flops: dict[fx.Node, int] = {}
 
     def run(self, image: Tensor, keep: Iterable[fx.Node]) -> tuple[Tensor, Values]:
@@ -89,7 +91,7 @@ class Program:
         Returns:
             (logits [1, classes, ...], the values of `keep`).
         """
-        kept = {*keep, *self.output.all_input_nodes}
+        kept = {*keep, self.answer}
         values: Values = {**self.fixed, self.image: image}
         dead_after = self.dead_after(self.order)
         for node in self.order:
@@ -102,7 +104,7 @@ class Program:
             for item in dead_after.get(node, ()):
                 if item not in kept:
                     del values[item]
-        return self.logits(values), {node: values[node] for node in kept if node not in self.fixed}
+        return values[self.answer], {node: values[node] for node in kept}
 
     def rerun(self, nodes: list[fx.Node], values: Values, keep: Mapping[fx.Node, Tensor]) -> Tensor:
         """Run some operators in order on top of known values. Returns the logits.
@@ -116,12 +118,7 @@ class Program:
             known[node] = self._call(node, known, keep.get(node))
             for item in dead_after.get(node, ()):
                 del known[item]
-        return self.logits(known)
-
-    def logits(self, values: Values) -> Tensor:
-        """What the model answers, once the values of its output are known."""
-        flat = fx.node.map_arg(self.output.args[0], values.__getitem__)
-        return main_output(pytree.tree_unflatten(list(flat), self.exported.call_spec.out_spec))
+        return known[self.answer]
 
     def without(self, node: fx.Node, group: int, values: Values) -> Tensor:
         """An operator's result less what a group's channels add to it.
@@ -138,10 +135,9 @@ class Program:
     def dead_after(self, nodes: list[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
         """Operator -> values that nothing after it needs, if these operators run in order."""
         last = {item: node for node in nodes for item in node.all_input_nodes}
-        answered = {*self.output.all_input_nodes, *self.fixed}
         dead: dict[fx.Node, list[fx.Node]] = {}
         for item, node in last.items():
-            if item not in answered:
+            if item is not self.answer and item not in self.fixed:
                 dead.setdefault(node, []).append(item)
         return dead
 
@@ -168,6 +164,14 @@ def _only_input(exported: ExportedProgram) -> fx.Node:
     if len(found) != 1:
         raise UnsupportedError(f"the model has {len(found)} inputs")
     return found[0]
+
+
+def _logits_node(exported: ExportedProgram) -> fx.Node:
+    returned: Any = exported.graph.output_node().args[0]
+    found = main_item(pytree.tree_unflatten(list(returned), exported.call_spec.out_spec))
+    if not isinstance(found, fx.Node):
+        raise UnsupportedError("the model returns no tensor where logits are looked for")
+    return found
 
 
 def _placeholders(exported: ExportedProgram) -> Values:
@@ -210,10 +214,12 @@ def _without_side_effect(node: fx.Node) -> Callable[..., Any]:
     return getattr(twin, target._overloadname)
 
 
-def _reads(exported: ExportedProgram, graph: ChannelGraph, pieces: Pieces, order: set[fx.Node]) -> dict[fx.Node, Read]:
+def _reads(
+    applied_at: Mapping[fx.Node, Application], graph: ChannelGraph, pieces: Pieces, order: set[fx.Node]
+) -> dict[fx.Node, Read]:
     ids = readers(graph)
     found = {}
-    for node, applied in applications(exported).items():
+    for node, applied in applied_at.items():
         if node not in order or applied.layer not in ids:
             continue
         whole = ids[applied.layer]
