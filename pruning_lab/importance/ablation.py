@@ -29,7 +29,8 @@ Picture = tuple[Tensor, Tensor]
 class Ablation:
     """Mean over images of the effect that masking the group has on the model's answer.
 
-    Groups that can't be cut are not tried and get the highest score there is.
+    Groups that can't be cut are not tried and get the highest score there is. With `effect=loss` a score can be
+    negative: the network is better off without the group.
 
     Args:
         effect: `loss` (its change), `flips` (share of pixels that change class), `soft_mask` (mean change of

@@ -126,7 +126,7 @@ def test_looking_downstream_costs_milliseconds_above_the_own_score() -> None:
 
 def test_ablation_costs_less_than_half_of_brute_force() -> None:
     torch.manual_seed(0)
-    model = PlainUNet(8).eval()
+    model = PlainUNet(16).eval()
     image, mask = torch.randn(1, 3, 96, 96), torch.randint(0, 4, (1, 96, 96))
     graph = ChannelGraph.trace(model, image)
     method = Ablation()
@@ -138,7 +138,6 @@ def test_ablation_costs_less_than_half_of_brute_force() -> None:
             cross_entropy(model(image), mask)
 
     brute_force = _seconds(whole)
-    print(
-        f"\nAblation: {method.last_report.saving:.2f} x fewer FLOPs, {brute_force / partial:.2f} x faster, export included"
-    )
-    assert method.last_report.saving > 2
+    saving = method.last_report.saving
+    print(f"\nAblation: {saving:.2f} x fewer FLOPs, {brute_force / partial:.2f} x faster, export included")
+    assert saving > 2
