@@ -5,8 +5,9 @@ Names only, so it stays true through every cut. Which of a source's channels a r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import fx
@@ -48,8 +49,8 @@ def flows_of(program: ExportedProgram, canonical: Canonical | None = None) -> tu
     layers = applications(program, canonical)
     reach: dict[fx.Node, Reach] = {}
     found: dict[Flow, None] = {}
-    for node in program.graph.nodes:
-        arriving = _arriving(node, made_of, reach)
+    for node, inputs in _steps(program):
+        arriving = _arriving(node, inputs, made_of, reach)
         if node in layers:
             name = layers[node].layer
             found.update({Flow(source, name, norms): None for source, norms in arriving})
@@ -64,12 +65,12 @@ def parameters_in(program: ExportedProgram, canonical: Canonical | None = None) 
     names = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
     given = set(program.graph_signature.user_inputs)
     made_of: dict[fx.Node, tuple[str, ...]] = {}
-    for node in program.graph.nodes:
-        if node.op == "placeholder" and node.name not in given:
-            name = names.get(node.name)
-            made_of[node] = () if name is None else ((canonical or {}).get(name, name),)
-        elif node.op == "call_function" and all(item in made_of for item in node.all_input_nodes):
-            made_of[node] = sum((made_of[item] for item in node.all_input_nodes), ())
+    for node, inputs in _steps(program):
+        if node.name in names and not inputs:
+            name = names[node.name]
+            made_of[node] = ((canonical or {}).get(name, name),)
+        elif node.name not in given and node.op != "get_attr" and all(item in made_of for item in inputs):
+            made_of[node] = sum((made_of[item] for item in inputs), ())
     return made_of
 
 
@@ -77,11 +78,12 @@ def applications(program: ExportedProgram, canonical: Canonical | None = None) -
     """Every node that applies a layer's weight to an activation."""
     made_of = parameters_in(program, canonical)
     found = {}
-    for node in program.graph.nodes:
+    for node, _ in _steps(program):
+        operands: Any = node.args
         if node.target in _CONVOLUTIONS:
-            orders = [node.args[:2]]
+            orders = [operands[:2]]
         elif node.target in _PRODUCTS:
-            orders = [node.args[-2:], node.args[:-3:-1]]
+            orders = [operands[-2:], operands[:-3:-1]]
         else:
             continue
         for activation, weight in orders:
@@ -90,13 +92,38 @@ def applications(program: ExportedProgram, canonical: Canonical | None = None) -
     return found
 
 
-def _arriving(node: fx.Node, made_of: dict[fx.Node, tuple[str, ...]], reach: dict[fx.Node, Reach]) -> Reach:
+Step = tuple[fx.Node, list[fx.Node]]
+"""A node, and the nodes whose values it is made from."""
+
+
+def _steps(program: ExportedProgram) -> Iterator[Step]:
+    """All nodes in the order in which they run; graphs within the graph (a part without gradients) are laid open."""
+    yield from _steps_of(program.graph_module)
+
+
+def _steps_of(module: fx.GraphModule) -> Iterator[Step]:
+    for node in module.graph.nodes:
+        inner = [item for item in node.args if isinstance(item, fx.Node) and item.op == "get_attr"]
+        part = getattr(module, str(inner[0].target), None) if inner else None
+        if not isinstance(part, fx.GraphModule):
+            yield node, node.all_input_nodes
+            continue
+        handed = node.args[node.args.index(inner[0]) + 1 :]
+        places = [place for place in part.graph.nodes if place.op == "placeholder"]
+        yield from ((place, [item]) for place, item in zip(places, handed, strict=True))
+        yield from ((place, inputs) for place, inputs in _steps_of(part) if place.op not in ("placeholder", "output"))
+        yield node, part.graph.output_node().all_input_nodes
+
+
+def _arriving(
+    node: fx.Node, inputs: list[fx.Node], made_of: dict[fx.Node, tuple[str, ...]], reach: dict[fx.Node, Reach]
+) -> Reach:
     joined: Reach = {}
-    for item in node.all_input_nodes:
+    for item in inputs:
         joined.update(reach.get(item, {}))
     if node.target not in _NORMS:
         return joined
-    owners = [made_of[item][0].rpartition(".")[0] for item in node.all_input_nodes if made_of.get(item)]
+    owners = [made_of[item][0].rpartition(".")[0] for item in inputs if made_of.get(item)]
     return {(source, (*norms, owners[0])): None for source, norms in joined} if owners else joined
 
 

@@ -3,6 +3,7 @@
 `batches` is an iterable of (image [N, C, H, W], mask [N, H, W]). Knows neither config, nor tracking, nor datasets.
 """
 
+from pruning_lab.importance.ablation import Ablation
 from pruning_lab.importance.apoz import Apoz
 from pruning_lab.importance.bn_scale import BnScale
 from pruning_lab.importance.chip import Chip
@@ -27,6 +28,7 @@ from pruning_lab.importance.taylor import Taylor
 from pruning_lab.importance.weight_norm import WeightNorm
 
 __all__ = [
+    "Ablation",
     "Apoz",
     "Batches",
     "BnScale",

@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.export import modes_kept
-from pruning_lab.importance.scoring import Batches, submodule
+from pruning_lab.importance.scoring import Batches, modules_of
 
 Observe = Callable[[str, Tensor], None]
 """(layer, activation [N, channels, *sides])."""
@@ -34,7 +34,7 @@ def observe_outputs(model: nn.Module, graph: ChannelGraph, batches: Batches, obs
 
         return module.register_forward_hook(hook)
 
-    _run(model, batches, [attach(name, module) for name in graph.layers if (module := submodule(model, name))])
+    _run(model, batches, [attach(name, module) for name in graph.layers for module in modules_of(model, name)])
 
 
 def observe_reads(model: nn.Module, graph: ChannelGraph, batches: Batches, observe: Observe) -> None:
@@ -53,7 +53,7 @@ def observe_reads(model: nn.Module, graph: ChannelGraph, batches: Batches, obser
 
         return module.register_forward_pre_hook(hook)
 
-    _run(model, batches, [attach(name, module) for name in readers(graph) if (module := submodule(model, name))])
+    _run(model, batches, [attach(name, module) for name in readers(graph) for module in modules_of(model, name)])
 
 
 def readers(graph: ChannelGraph) -> Mapping[str, Tensor]:

@@ -57,7 +57,7 @@ class Product:
         if negative:
             name = type(self.methods[negative[0]]).__name__
             raise LabError(f"importance Product got negative scores from {name}; wrap it in Normalized with by=rank")
-        powers = torch.tensor(self.powers or [1.0] * len(scores), dtype=torch.float64)
+        powers = torch.tensor([1.0] * len(scores) if self.powers is None else list(self.powers), dtype=torch.float64)
         return (scores ** powers.unsqueeze(1)).prod(0).float()
 
 
@@ -91,7 +91,7 @@ def _all_scores(methods: Sequence[Importance], model: nn.Module, graph: ChannelG
 
 
 def _weighted(scores: Tensor, weights: Sequence[float] | None) -> Tensor:
-    share = torch.tensor(weights or [1 / len(scores)] * len(scores), dtype=scores.dtype)
+    share = torch.tensor([1 / len(scores)] * len(scores) if weights is None else list(weights), dtype=scores.dtype)
     return (share.unsqueeze(1) * scores).sum(0)
 
 

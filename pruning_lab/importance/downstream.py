@@ -12,7 +12,7 @@ splits what it hands back, an add hands it to both sides, and a depthwise layer 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.flow import Flow
 from pruning_lab.importance.activations import readers
 from pruning_lab.importance.ipad import Ipad
 from pruning_lab.importance.scoring import (
@@ -149,7 +150,7 @@ class _Network:
         self.inputs: Mapping[str, Tensor] = readers(graph)
         self.scales: dict[str, Tensor] = {}
         self.flows: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
-        for flow in graph.flows:
+        for flow in graph.flows or _by_shared_groups(graph):
             if flow.reader in graph.layers:
                 self.flows.setdefault(flow.source, []).append((flow.reader, flow.norms))
 
@@ -207,6 +208,15 @@ class _Network:
                 known = over_ids(ids, factor, count, "mean")
                 self.scales[name][ids] = known[ids]
         return self.scales[name]
+
+
+def _by_shared_groups(graph: ChannelGraph) -> Iterator[Flow]:
+    """Flows of a graph that came with none, as one that was connected by hand: to later layers that read the groups."""
+    order = {layer: place for place, layer in enumerate(graph.layers)}
+    for layer, ids in graph.layers.items():
+        for reader, read in readers(graph).items():
+            if order.get(reader, -1) > order[layer] and bool(torch.isin(read, ids[ids >= 0]).any()):
+                yield Flow(layer, reader)
 
 
 def _factor(module: nn.Module, channels: int) -> Tensor:

@@ -21,7 +21,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.export import modes_kept
 from pruning_lab.importance.activations import channels_second, device_of, raise_no_images, readers
 from pruning_lab.importance.objective import Loss, main_output
-from pruning_lab.importance.scoring import Batches, submodule
+from pruning_lab.importance.scoring import Batches, modules_of
 
 
 def gate_gradients(model: nn.Module, graph: ChannelGraph, batches: Batches, loss: Loss) -> Iterator[Tensor]:
@@ -72,10 +72,10 @@ class _Gates:
     def _hooked(self) -> Iterator[None]:
         handles: list[RemovableHandle] = []
         for name, ids in self.reads.items():
-            if module := submodule(self.model, name):
+            for module in modules_of(self.model, name):
                 handles.append(module.register_forward_pre_hook(self._on_input(ids)))
         for name, ids in self.sources.items():
-            if module := submodule(self.model, name):
+            for module in modules_of(self.model, name):
                 handles.append(module.register_forward_hook(self._on_output(ids)))
         try:
             yield

@@ -25,11 +25,15 @@ def main_output(answer: Any) -> Tensor:
     Raises:
         LabError: there is no tensor in it.
     """
-    if isinstance(answer, Mapping) and answer:
-        answer = answer["out"] if "out" in answer else next(iter(answer.values()))
-    elif isinstance(answer, (tuple, list)) and answer:
-        answer = answer[0]
+    answer = main_item(answer)
     if not isinstance(answer, Tensor):
         kind = type(answer).__name__
         raise LabError(f"the model returns {kind}; importance needs logits, a dict with 'out', or a tuple of them")
     return answer
+
+
+def main_item(answer: Any) -> Any:
+    """The place of the logits in what a model returns, whatever is there."""
+    if isinstance(answer, Mapping) and answer:
+        return answer["out"] if "out" in answer else next(iter(answer.values()))
+    return answer[0] if isinstance(answer, (tuple, list)) and answer else answer

@@ -79,6 +79,16 @@ def submodule(model: nn.Module, layer: str) -> nn.Module | None:
         return None
 
 
+def modules_of(model: nn.Module, layer: str) -> list[nn.Module]:
+    """The layer's module and those that share its weight; none where the layer is a bare parameter."""
+    own = submodule(model, layer)
+    if own is None:
+        return []
+    weight = own._parameters.get("weight")
+    sharing = [module for module in model.modules() if module._parameters.get("weight") is weight]
+    return [own] if weight is None else sharing
+
+
 def _filter_dim(axes: Mapping[int, Tensor], ids: Tensor) -> int:
     return next((dim for dim, row in axes.items() if row.shape == ids.shape and bool((row == ids).all())), 0)
 

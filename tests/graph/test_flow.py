@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.flow import Flow
+from pruning_lab.graph.export import export
+from pruning_lab.graph.flow import Flow, flows_of
 from pruning_lab.surgery import cut
 
 
@@ -117,3 +118,25 @@ def test_flows_stay_true_through_a_cut() -> None:
     cut(model, graph, [0])
     assert graph.flows == before
     assert set(before) == flows(model)
+
+
+def test_a_part_without_gradients_is_laid_open() -> None:
+    class Partly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter = nn.Conv2d(3, 4, 1)
+            self.frozen = nn.Conv2d(4, 4, 1)
+            self.norm = nn.BatchNorm2d(4)
+            self.head = nn.Conv2d(4, 2, 1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            features = self.enter(image)
+            with torch.no_grad():
+                frozen = self.norm(self.frozen(features))
+            return self.head(frozen + features)
+
+    assert set(flows_of(export(Partly(), (torch.zeros(1, 3, 8, 8),)))) == {
+        Flow("enter", "frozen"),
+        Flow("frozen", "head", ("norm",)),
+        Flow("enter", "head"),
+    }

@@ -12,6 +12,8 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pruning_lab import importance
+from pruning_lab.graph import ChannelGraph
+from tests.importance.nets import EXAMPLE, batches, build
 
 CONF = Path(__file__).parents[2] / "conf" / "importance"
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
@@ -21,7 +23,7 @@ def option(name: str) -> DictConfig:
     config = OmegaConf.load(CONF / f"{name}.yaml")
     assert isinstance(config, DictConfig)
     if name == "function":
-        config.path = "tests.importance.test_family.first_weights"
+        config.path, config.parameters = "tests.importance.test_family.first_weights", {"power": 2}
     return config
 
 
@@ -37,17 +39,20 @@ def nodes(config: Any) -> Iterator[dict[str, Any]]:
             yield from nodes(item)
 
 
+@pytest.mark.parametrize("how", [{}, {"_convert_": "all"}], ids=["plain", "converted"])
 @pytest.mark.parametrize("name", OPTIONS)
-def test_builds_a_method(name: str) -> None:
-    config = OmegaConf.create({"seed": 0, "importance": option(name)})
-    assert callable(instantiate(config.importance, _convert_="all"))
+def test_builds_a_method_that_scores(name: str, how: dict[str, str]) -> None:
+    method = instantiate(OmegaConf.create({"seed": 0, "importance": option(name)}).importance, **how)
+    model = build("chain")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    importance.check_scores(method(model, graph, batches(images=2)), graph, name)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_names_only_parameters_that_exist(name: str) -> None:
     for node in nodes(OmegaConf.to_container(option(name))):
         known = inspect.signature(get_object(node["_target_"])).parameters
-        assert set(node) - {"_target_"} <= set(known)
+        assert {key for key in node if not key.startswith("_")} <= set(known)
 
 
 @pytest.mark.parametrize("name", OPTIONS)

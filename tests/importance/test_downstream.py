@@ -180,6 +180,17 @@ def test_a_filter_that_nobody_reads_has_nothing_downstream() -> None:
     assert bool((scores[graph.layers["enter"]][[0, 2, 3]] > 0).all())
 
 
+def test_a_graph_without_flows_propagates_along_shared_groups() -> None:
+    model = build("flattened")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    own = WeightNorm().by_filter(model, graph, [])
+    expected = Downstream().propagate(model, graph, own)
+    graph.flows = ()
+    found = Downstream().propagate(model, graph, own)
+    for layer in graph.layers:
+        torch.testing.assert_close(found[layer], expected[layer])
+
+
 def test_shared_weights_that_run_twice_are_scored_once() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

@@ -52,6 +52,7 @@ CASES: dict[str, Case] = {
     "hessian": Case(importance.Hessian),
     "downstream": Case(lambda: importance.Downstream(importance.WeightNorm()), sees_useless=False),
     "downstream-ipad": Case(lambda: importance.Downstream(norm=2, hops=2, combine="max"), sees_useless=False),
+    "ablation": Case(lambda: importance.Ablation("logits")),
     "random": Case(importance.Random, follows_filters=False, sees_useless=False),
     "uniform": Case(lambda: importance.Uniform(importance.WeightNorm())),
     "largest_layer_random": Case(importance.LargestLayerRandom, follows_filters=False, sees_useless=False),

@@ -90,6 +90,38 @@ def test_a_channel_that_is_read_twice_counts_both_reads() -> None:
     torch.testing.assert_close(Taylor()(model, graph, batches()), expected, rtol=1e-3, atol=1e-8)
 
 
+def test_modules_that_share_a_weight_are_all_readers() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter = nn.Conv2d(3, 4, 1)
+            self.one = nn.Conv2d(4, 4, 3, padding=1)
+            self.other = nn.Conv2d(4, 4, 3, padding=1)
+            self.other.weight = self.one.weight
+            self.head = nn.Conv2d(4, CLASSES, 1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.head(torch.relu(self.one(torch.relu(self.other(self.enter(image))))))
+
+    torch.manual_seed(0)
+    model = Shared()
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    assert set(graph.layers) & {"one", "other"}
+    groups = graph.layers["enter"]
+    whole = Taylor(lambda logits, target: logits[:, 0].mean())(model, graph, batches())
+    one_step = 1e-3
+    for group in groups.unique().tolist():
+        slopes = []
+        for image, _ in batches():
+            for single in image.split(1):
+                nudged = copy.deepcopy(model).eval()
+                with torch.no_grad():
+                    for reader in (nudged.one, nudged.head):
+                        reader.weight[:, groups == group] *= 1 + one_step
+                    slopes.append(float((nudged(single)[:, 0].mean() - model(single)[:, 0].mean()) / one_step))
+        assert float(whole[group]) == pytest.approx(sum(map(abs, slopes)) / len(slopes), rel=0.1)
+
+
 def test_the_default_loss_ignores_nothing_and_takes_any_integer_mask() -> None:
     logits, target = torch.randn(2, CLASSES, 4, 4), torch.randint(0, CLASSES, (2, 4, 4))
     by_hand = -logits.log_softmax(1).gather(1, target[:, None]).mean()
