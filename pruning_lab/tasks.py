@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from pruning_lab import lab
+from pruning_lab import __version__, lab
 from pruning_lab.checkpoint import Builder
 from pruning_lab.config import build, fill_null, flat_parameters, plain
 from pruning_lab.data import SegmentationData
@@ -71,7 +71,7 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
         verify=config.verify,
         max_steps=config.max_steps,
         parameters=flat_parameters(config, choices),
-        tags={"git_commit": git_commit(), "command": _command(), "run_folder": str(folder)},
+        tags={"git_commit": git_commit(Path(__file__).parent), "version": __version__, "command": _command(), "run_folder": str(folder)},
     )
 
 
