@@ -18,6 +18,7 @@ from pruning_lab.graph.export import TraceError, copy_of, export, random_kept
 from pruning_lab.graph.flow import flows_of
 from pruning_lab.graph.interpreter import Interpreter, layer_name
 from pruning_lab.graph.labels import FIXED
+from pruning_lab.graph.memory import live_values
 from pruning_lab.graph.rules import RULES
 
 
@@ -76,6 +77,7 @@ def read_graph(
     only_training = _read_training(interpreter, model, training_inputs) if training_inputs else set()
     graph, group_of_label = _number(interpreter, model, only_training)
     graph.flows = flows_of(program, interpreter.canonical)
+    graph.memory = live_values(program, values, group_of_label, graph.rows())
     suspects = [(name, group_of_label[labels]) for name, labels in [*interpreter.suspects, *interpreter.contracted]]
     sizes = [
         (path, tuple(group_of_label[part] if isinstance(part, Tensor) else part for part in parts))
