@@ -39,6 +39,7 @@ class LabConfig:
     stop: Any = MISSING
     recovery: Any = MISSING
     validation: Any = MISSING
+    latency: Any = MISSING
     tracking: Any = MISSING
     name: str = MISSING
     seed: int = MISSING

@@ -15,6 +15,7 @@ from pruning_lab.data import Augments, Loaders, SegmentationData
 from pruning_lab.devices import TrainSettings
 from pruning_lab.floors import Floors
 from pruning_lab.importance import Importance
+from pruning_lab.latency import LatencyPlan
 from pruning_lab.losses import Loss
 from pruning_lab.recovery import BaseTraining, Recovery
 from pruning_lab.report.console import QuietReporter, Reporter
@@ -37,6 +38,7 @@ class Experiment:
         base_recipe: plain data that, with the data's fingerprint, determines the trained base.
         verify: compare the first cut with the masked model on real images.
         max_steps: pruning steps at most, None for as many as the budget takes.
+        latency: when and how the model of a step is timed against the base.
         parameters, tags: what the tracking store is told of this run.
     """
 
@@ -64,6 +66,7 @@ class Experiment:
     deterministic: bool = False
     verify: bool = True
     max_steps: int | None = None
+    latency: LatencyPlan = field(default_factory=LatencyPlan)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     _loaders: dict[int, Loaders] = field(default_factory=dict, init=False, repr=False, compare=False)

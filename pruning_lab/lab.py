@@ -26,6 +26,7 @@ from pruning_lab.stages import (
     trained_base,
     training_costs,
     validate,
+    weigh,
 )
 from pruning_lab.state import RunState
 from pruning_lab.surgery import cut
@@ -90,7 +91,7 @@ def begin(lab: Experiment) -> RunState:
 
 def is_over(lab: Experiment, state: RunState) -> bool:
     """Whether the budget is met, or the most steps are done."""
-    if not lab.stop(measure(state.graph).fractions_of(state.original)):
+    if not lab.stop(weigh(lab, state)):
         state.ended = "budget"
     elif lab.max_steps is not None and state.step >= lab.max_steps:
         state.ended = "max_steps"
@@ -108,13 +109,15 @@ def score(lab: Experiment, state: RunState) -> Tensor:
 
 def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
     """The groups that leave next; none where the floors forbid all, which ends the run."""
-    choice = lab.selection(scores, state.graph, state.floors, lab.stop, state.original)
+    left = weigh(lab, state)
+    choice = lab.selection(scores, state.graph, state.floors, lab.stop, state.original, measured=left)
     if not bool(choice.groups.any()):
         state.ended = "floors"
-        unmet = ", ".join(sorted(lab.stop(measure(state.graph).fractions_of(state.original))))
+        unmet = ", ".join(sorted(lab.stop(left)))
+        rounded = "; selection.round_to gave the last groups back" if choice.given_back else ""
         lab.reporter.warn(
             f"the budget can't be met: {unmet} still above it and no group may leave; "
-            f"floors bind at {', '.join(choice.bound) or 'every layer'}; lower floors.* or raise the budget"
+            f"floors bind at {', '.join(choice.bound) or 'every layer'}{rounded}; lower floors.* or raise the budget"
         )
     return choice
 
