@@ -11,7 +11,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import torch
@@ -60,14 +59,10 @@ class Resources:
 
 @dataclass(frozen=True)
 class Savings:
-    """What the removal of each group alone would save: int64 [n_groups] each.
-
-    `memory` is in bytes of the values that are alive when most are, zero where the graph does not tell.
-    """
+    """What the removal of each group alone would save: int64 [n_groups] each."""
 
     macs: Tensor
     weights: Tensor
-    memory: Tensor
 
     @property
     def flops(self) -> Tensor:
@@ -129,15 +124,37 @@ def measure(graph: ChannelGraph, removed: Tensor | None = None) -> Resources:
 
 def savings(graph: ChannelGraph) -> Savings:
     """What each group alone would save, for all groups at once."""
-    saved = {kind: np.zeros(len(graph), dtype=np.int64) for kind in ("macs", "weights", "memory")}
-    at_peak = () if graph.memory is None else graph.memory.at_peak()
-    for term in chain(terms(graph), (Term("memory", "", each, rows) for each, rows in at_peak)):
-        lengths = [len(row) for row in term.factors]
-        whole = term.coefficient * math.prod(lengths)
-        for groups, counts in group_counts(term.factors):
-            rest = term.coefficient * np.prod(np.array(lengths) - counts, axis=1)
-            saved[term.kind][groups] += whole - rest
-    return Savings(*map(torch.from_numpy, saved.values()))
+    saved = {kind: np.zeros(len(graph), dtype=np.int64) for kind in ("macs", "weights")}
+    for term in terms(graph):
+        for groups, amounts in _saved_by_group(term.coefficient, term.factors):
+            saved[term.kind][groups] += amounts
+    return Savings(torch.from_numpy(saved["macs"]), torch.from_numpy(saved["weights"]))
+
+
+NEARLY_FULL = 0.9
+"""The share of the peak of memory from which on a moment of a forward pass matters: the next peak may lie there."""
+
+
+def memory_savings(graph: ChannelGraph) -> Tensor:
+    """The most bytes that each group takes at any of the nearly full moments of a forward pass, int64 [n_groups].
+
+    Zero for a group whose removal makes room only where there is room, and where the graph does not tell.
+    """
+    most = np.zeros(len(graph), dtype=np.int64)
+    for values in [] if graph.memory is None else graph.memory.full_moments(NEARLY_FULL):
+        saved = np.zeros(len(graph), dtype=np.int64)
+        for bytes_each, rows in values:
+            for groups, amounts in _saved_by_group(bytes_each, rows):
+                saved[groups] += amounts
+        np.maximum(most, saved, out=most)
+    return torch.from_numpy(most)
+
+
+def _saved_by_group(coefficient: int, factors: tuple[Tensor, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The groups [k] in a product of lengths, and how much it shrinks without each of them [k]. One item or none."""
+    lengths = [len(row) for row in factors]
+    for groups, counts in group_counts(factors):
+        yield groups, coefficient * (math.prod(lengths) - np.prod(np.array(lengths) - counts, axis=1))
 
 
 def group_counts(factors: tuple[Tensor, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -18,7 +18,7 @@ from pruning_lab.errors import LabError
 from pruning_lab.floors import LayerFloors
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.ledger import Ledger
-from pruning_lab.resources import Resources, measure, savings
+from pruning_lab.resources import Resources, measure, memory_savings, savings
 from pruning_lab.rounding import Rounding, check_multiple
 from pruning_lab.stopping import COUNTED, RESOURCES, Fractions, LazyFractions, StopRule
 
@@ -218,6 +218,9 @@ def _ranks(scores: Tensor, graph: ChannelGraph, preference: Mapping[str, float],
     """Scores, or scores over the preferred saving where any is preferred, float64 [n_groups]."""
     if not preference:
         return scores.double()
-    saved, whole = savings(graph), {name: getattr(original, name) or 1 for name in PREFERRED}
-    parts = [matters * getattr(saved, name).double() / whole[name] for name, matters in preference.items()]
-    return scores.double() / torch.stack(parts).sum(0).clamp_min(torch.finfo(torch.float64).tiny)
+    saving = torch.zeros(len(graph), dtype=torch.float64)
+    for name, matters in preference.items():
+        if matters > 0:
+            saved = memory_savings(graph) if name == "memory" else getattr(savings(graph), name)
+            saving += matters * saved / (getattr(original, name) or 1)
+    return torch.where(saving > 0, scores.double() / saving, torch.inf)

@@ -53,14 +53,15 @@ class LiveValues:
         """
         return int(self._alive(self._sizes(length)).max(initial=0))
 
-    def at_peak(self) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-        """(bytes_each, rows) of the values that are alive when most bytes are."""
+    def full_moments(self, share: float) -> list[list[tuple[int, tuple[Tensor, ...]]]]:
+        """The moments at which at least that share of the peak is alive, each as (bytes_each, rows) of its values."""
         alive = self._alive(self._sizes(len))
-        if not len(alive):
-            return
-        fullest = int(alive.argmax())
-        for index in np.nonzero((self.born <= fullest) & (self.last >= fullest))[0]:
-            yield int(self.bytes_each[index]), tuple(self.rows[f] for f in self.factors[index] if f != NONE)
+        moments = (alive >= share * alive.max(initial=1)).nonzero()[0]
+        sets = {tuple(((self.born <= moment) & (self.last >= moment)).nonzero()[0]) for moment in moments}
+        return [[self._parts(index) for index in alike] for alike in sorted(sets)]
+
+    def _parts(self, index: int) -> tuple[int, tuple[Tensor, ...]]:
+        return int(self.bytes_each[index]), tuple(self.rows[factor] for factor in self.factors[index] if factor != NONE)
 
     def left_by(self, left: Remaining) -> LiveValues:
         """The same values with fewer channels."""

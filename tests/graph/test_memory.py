@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.export import export
 from pruning_lab.models import UNet
-from pruning_lab.resources import measure, savings
+from pruning_lab.resources import measure, memory_savings
 from pruning_lab.surgery import cut
 from tests.nets import TwoPaths, random_groups, traced
 
@@ -106,7 +106,7 @@ def test_what_is_counted_on_paper_is_what_a_run_keeps(build: Callable[[], nn.Mod
 
 def test_a_groups_saving_is_what_leaves_the_fullest_moment() -> None:
     _, graph = traced(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1)), size=8)
-    saved = savings(graph).memory
+    saved = memory_savings(graph)
     assert saved[graph.layers["0"]].tolist() == [2 * 64 * 4] * 4
     assert saved[graph.layers["2"]].tolist() == [0, 0]
     one = torch.zeros(len(graph), dtype=torch.bool)
@@ -130,4 +130,4 @@ def test_a_model_known_by_its_connections_alone_has_no_memory_on_paper() -> None
     graph = ChannelGraph.trace(model, torch.zeros(1, 3, 8, 8), connections=connections)
     assert measure(graph).memory is None
     assert "memory" not in measure(graph).fractions_of(measure(graph))
-    assert int(savings(graph).memory.sum()) == 0
+    assert int(memory_savings(graph).sum()) == 0
