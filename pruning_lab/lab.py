@@ -117,7 +117,7 @@ def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
         rounded = "; selection.round_to gave the last groups back" if choice.given_back else ""
         lab.reporter.warn(
             f"the budget can't be met: {unmet} still above it and no group may leave; "
-            f"floors bind at {', '.join(choice.bound) or 'every layer'}{rounded}; lower floors.* or raise the budget"
+            f"floors bind at {', '.join(choice.bound) or 'no layer'}{rounded}; lower floors.* or raise the budget"
         )
     return choice
 

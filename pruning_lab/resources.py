@@ -135,16 +135,23 @@ NEARLY_FULL = 0.9
 """The share of the peak of memory from which on a moment of a forward pass matters: the next peak may lie there."""
 
 
-def memory_savings(graph: ChannelGraph) -> Tensor:
+def memory_savings(graph: ChannelGraph, removed: Tensor | None = None) -> Tensor:
     """The most bytes that each group takes at any of the nearly full moments of a forward pass, int64 [n_groups].
 
     Zero for a group whose removal makes room only where there is room, and where the graph does not tell.
+
+    Args:
+        removed: bool [n_groups]; the savings are then those that are left when these groups have left.
     """
     most = np.zeros(len(graph), dtype=np.int64)
-    for values in [] if graph.memory is None else graph.memory.full_moments(NEARLY_FULL):
+    if graph.memory is None:
+        return torch.from_numpy(most)
+    gone = torch.zeros(len(graph), dtype=torch.bool) if removed is None else removed
+    left = Remaining(gone, graph.memory.rows)
+    for values in graph.memory.full_moments(NEARLY_FULL, left.length):
         saved = np.zeros(len(graph), dtype=np.int64)
         for bytes_each, rows in values:
-            for groups, amounts in _saved_by_group(bytes_each, rows):
+            for groups, amounts in _saved_by_group(bytes_each, tuple(row[left.stays[row]] for row in rows)):
                 saved[groups] += amounts
         np.maximum(most, saved, out=most)
     return torch.from_numpy(most)

@@ -6,10 +6,8 @@ reached or the budget is met. Where widths are rounded, more are picked until wh
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -17,10 +15,10 @@ from torch import Tensor
 from pruning_lab.errors import LabError
 from pruning_lab.floors import LayerFloors
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.ledger import Ledger
-from pruning_lab.resources import Resources, measure, memory_savings, savings
+from pruning_lab.picks import Picks
+from pruning_lab.resources import Resources, memory_savings, savings
 from pruning_lab.rounding import Rounding, check_multiple
-from pruning_lab.stopping import COUNTED, RESOURCES, Fractions, LazyFractions, StopRule
+from pruning_lab.stopping import COUNTED, RESOURCES, Fractions, StopRule
 
 PREFERRED = ("flops", "weights", "memory")
 """What a group is known to save, and the ranking may prefer."""
@@ -106,7 +104,7 @@ class Choice:
 
 
 class Selection:
-    """Lowest rank leaves first.
+    """Lowest rank leaves first. Ranked per saving, a group that would save nothing does not leave.
 
     Args:
         amount: when a step has removed enough: `Groups`, `ShareOfGroups`, `ShareOf`, or a callable like them.
@@ -150,16 +148,20 @@ class Selection:
             original: resources of the base.
             measured: fractions of what only a run can tell, of the model as it is.
         """
-        picks = _Picks(graph, original, measured or {})
+        picks = Picks(graph, original, measured or {})
         start, unmet = picks.now, stop(picks.now)
         preference, steered = self._preference(unmet, stop)
-        order = _ranks(scores, graph, preference if self.per_saving or steered else {}, original).argsort(stable=True)
+        wanted = {name: much for name, much in preference.items() if much > 0} if self.per_saving or steered else {}
+        ranks = _ranks(scores, graph, wanted, original)
+        order = ranks.argsort(stable=True)
         if self.round_to > 1:
             picks.rounding = Rounding(graph, self.round_to, order)
         bound: dict[str, None] = {}
-        for group in order[graph.prunable[order]].tolist():
+        for group in order[(graph.prunable & ranks.isfinite())[order]].tolist():
             if not stop(picks.now) or self.amount(Progress(start, picks.now, len(graph), picks.count), unmet):
                 break
+            if [*wanted] == ["memory"] and not picks.takes_room(group):
+                continue
             layer = floors.binding(picks.ledger, group)
             if layer is None:
                 picks.add(group)
@@ -176,51 +178,15 @@ class Selection:
         return {**dict.fromkeys(self.prefer, 0.0), **dict.fromkeys(sorted(wanted), 1.0)}, True
 
 
-class _Picks:
-    """The groups that a step has picked, and what is left of the resources without those that will leave."""
-
-    def __init__(self, graph: ChannelGraph, original: Resources, measured: Fractions) -> None:
-        self.ledger = Ledger(graph)
-        self.chosen = torch.zeros(len(graph), dtype=torch.bool)
-        self.rounding: Rounding | None = None
-        self.count = 0
-        self._graph, self._original, self._measured = graph, original, measured
-        self.now = self._fractions(self.chosen)
-
-    def add(self, group: int) -> None:
-        self.ledger.strike(group)
-        self.chosen[group] = True
-        if self.rounding is None or self.rounding.pick(group):
-            leaving = self.leaving()
-            self.count = int(leaving.sum())
-            self.now = self._fractions(leaving)
-
-    def leaving(self) -> Tensor:
-        """Bool [n_groups]: what was picked and isn't given back."""
-        return self.chosen.clone() if self.rounding is None else self.rounding.given_back(self.chosen)
-
-    def _fractions(self, leaving: Tensor) -> Fractions:
-        @cache
-        def on_paper() -> Mapping[str, float]:
-            return measure(self._graph, leaving).fractions_of(self._original)
-
-        sources: dict[str, float | Callable[[], float]] = {}
-        for name in COUNTED:
-            if name != "memory" or self._graph.memory is not None:
-                sources[name] = partial(lambda resource: on_paper()[resource], name)
-        if self.rounding is None:  # the ledger knows these at once
-            sources["flops"] = self.ledger.totals["macs"] / max(self._original.macs, 1)
-            sources["weights"] = self.ledger.totals["weights"] / max(self._original.weights, 1)
-        return ChainMap(LazyFractions(sources), self._measured)  # type: ignore[arg-type]
-
-
 def _ranks(scores: Tensor, graph: ChannelGraph, preference: Mapping[str, float], original: Resources) -> Tensor:
-    """Scores, or scores over the preferred saving where any is preferred, float64 [n_groups]."""
+    """Scores, or scores over the preferred saving where any is preferred, float64 [n_groups].
+
+    A group that saves nothing of what is preferred ranks infinitely high: it would be lost for nothing.
+    """
     if not preference:
         return scores.double()
     saving = torch.zeros(len(graph), dtype=torch.float64)
     for name, matters in preference.items():
-        if matters > 0:
-            saved = memory_savings(graph) if name == "memory" else getattr(savings(graph), name)
-            saving += matters * saved / (getattr(original, name) or 1)
+        saved = memory_savings(graph) if name == "memory" else getattr(savings(graph), name)
+        saving += matters * saved / (getattr(original, name) or 1)
     return torch.where(saving > 0, scores.double() / saving, torch.inf)

@@ -158,6 +158,18 @@ def test_memory_is_saved_only_where_the_pass_is_fullest() -> None:
     assert int(chosen[graph.layers["0"]].sum()) == 2
 
 
+def test_no_group_is_lost_where_there_is_memory_to_spare() -> None:
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(8), nn.Conv2d(4, 16, 1), nn.Conv2d(16, 2, 1)]
+    model, graph = traced(nn.Sequential(*layers))
+    floors = Floors(by_type={"Conv2d": 0.0}).resolve(model, graph, measure(graph))
+    scores = torch.ones(len(graph))
+    scores[graph.layers["2"]] = 0.001
+    selection = Selection(Groups(100), {"flops": 0, "memory": 1}, per_saving=True)
+    chosen = choose(graph, selection, scores, floors, Memory(0.01)).groups
+    assert int(chosen[graph.layers["0"]].sum()) == 3
+    assert int(chosen[graph.layers["2"]].sum()) == 0
+
+
 @pytest.mark.parametrize("resource", ["bytes", "memory"])
 def test_a_share_of_bytes_or_memory_is_reached(resource: str) -> None:
     _, graph = chain()

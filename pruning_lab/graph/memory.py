@@ -53,9 +53,11 @@ class LiveValues:
         """
         return int(self._alive(self._sizes(length)).max(initial=0))
 
-    def full_moments(self, share: float) -> list[list[tuple[int, tuple[Tensor, ...]]]]:
+    def full_moments(
+        self, share: float, length: Callable[[Tensor], int] = len
+    ) -> list[list[tuple[int, tuple[Tensor, ...]]]]:
         """The moments at which at least that share of the peak is alive, each as (bytes_each, rows) of its values."""
-        alive = self._alive(self._sizes(len))
+        alive = self._alive(self._sizes(length))
         moments = (alive >= share * alive.max(initial=1)).nonzero()[0]
         sets = {tuple(((self.born <= moment) & (self.last >= moment)).nonzero()[0]) for moment in moments}
         return [[self._parts(index) for index in alike] for alike in sorted(sets)]
