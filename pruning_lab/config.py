@@ -38,6 +38,7 @@ class LabConfig:
     floors: Any = MISSING
     stop: Any = MISSING
     recovery: Any = MISSING
+    distillation: Any = MISSING
     validation: Any = MISSING
     tracking: Any = MISSING
     name: str = MISSING

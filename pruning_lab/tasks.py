@@ -58,6 +58,7 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
         floors=build(config.floors),
         stop=build(config.stop),
         recovery=build(config.recovery),
+        distillation=build(config.distillation),
         validation=build(config.validation),
         tracker=build(config.tracking),
         reporter=ConsoleReporter(),
@@ -71,7 +72,12 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
         verify=config.verify,
         max_steps=config.max_steps,
         parameters=flat_parameters(config, choices),
-        tags={"git_commit": git_commit(Path(__file__).parent), "version": __version__, "command": _command(), "run_folder": str(folder)},
+        tags={
+            "git_commit": git_commit(Path(__file__).parent),
+            "version": __version__,
+            "command": _command(),
+            "run_folder": str(folder),
+        },
     )
 
 
