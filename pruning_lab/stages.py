@@ -41,12 +41,17 @@ class Counted:
             yield image, mask
 
 
+def hash_of_base(lab: Experiment) -> str:
+    """What the base of this experiment is known by, whether it has been trained yet or not."""
+    code = code_version(lab.loss, lab.build_model())
+    facts = {"data": lab.data.fingerprint(), "code": code, "torch": torch.__version__}
+    return base_hash({**lab.base_recipe, **facts})
+
+
 def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
     """The base's hash, and the base on the CPU: from the cache, or trained now."""
     loaders = lab.loaders(lab.base.seed)
-    code = code_version(lab.loss, lab.build_model())
-    facts = {"data": lab.data.fingerprint(), "code": code, "torch": torch.__version__}
-    digest = base_hash({**lab.base_recipe, **facts})
+    digest = hash_of_base(lab)
 
     def build() -> nn.Module:
         seed_everything(lab.base.seed)
