@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pruning_lab.errors import LabError
 from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.channel_graph import ChannelGraph
-from pruning_lab.graph.export import Inputs, TraceError, as_inputs, copy_of, first_line
+from pruning_lab.graph.export import Inputs, TraceError, as_inputs, copy_of, first_line, tensors_in
 from pruning_lab.graph.held_sizes import held_sizes
 from pruning_lab.graph.reference import run_without
 from pruning_lab.surgery import cut, mask
@@ -97,21 +97,6 @@ def _relative(one: Tensor, other: Tensor) -> float:
     largest = float(other.abs().max())
     apart = float((one - other).abs().max())
     return apart / largest if largest > 0 else apart
-
-
-def tensors_in(output: object) -> Iterator[Tensor]:
-    """All tensors of a model's output: itself, or nested in mappings, sequences and dataclasses."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        for item in output.values():
-            yield from tensors_in(item)
-    elif isinstance(output, Sequence) and not isinstance(output, str):
-        for item in output:
-            yield from tensors_in(item)
-    elif is_dataclass(output):
-        for item in fields(output):
-            yield from tensors_in(getattr(output, item.name))
 
 
 def freeze_guilty(model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...]) -> ChannelGraph:
