@@ -71,7 +71,12 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
         verify=config.verify,
         max_steps=config.max_steps,
         parameters=flat_parameters(config, choices),
-        tags={"git_commit": git_commit(Path(__file__).parent), "version": __version__, "command": _command(), "run_folder": str(folder)},
+        tags={
+            "git_commit": git_commit(Path(__file__).parent),
+            "version": __version__,
+            "command": _command(),
+            "run_folder": str(folder),
+        },
     )
 
 

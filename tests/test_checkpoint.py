@@ -91,7 +91,9 @@ def test_widths_that_the_model_holds_in_attributes_come_back(tmp_path: Path) -> 
     assert torch.equal(again(IMAGE), model(IMAGE))
 
 
-@pytest.mark.parametrize("entry", [{"": {"forward": 3}}, {"": {"half": "x"}}, {"first": {"nothing": 1}}, {"x": {"y": 1}}])
+@pytest.mark.parametrize(
+    "entry", [{"": {"forward": 3}}, {"": {"half": "x"}}, {"first": {"nothing": 1}}, {"x": {"y": 1}}]
+)
 def test_attributes_of_a_strangers_folder_set_nothing_but_widths(entry: dict, tmp_path: Path) -> None:
     model, graph = traced(Halves())
     save(tmp_path, model, graph)
