@@ -190,7 +190,8 @@ def _set_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]
             before = getattr(modules.get(name), attribute, None)
             if not _numbers(value) or not _numbers(before) or isinstance(value, int) != isinstance(before, int):
                 raise LabError(f"{path}: attributes.{name}.{attribute} is no width of the model; save the model again")
-            setattr(modules[name], attribute, type(before)(value))
+            kind: Any = type(before)
+            setattr(modules[name], attribute, kind(value))
 
 
 def _numbers(value: Any) -> bool:
