@@ -64,7 +64,8 @@ class Recovery:
     """How the network is healed after each cut, and once more at the end.
 
     `epochs`, or `steps` when given, are spent after every cut, `final_epochs` after the last one. Every
-    recovery starts its schedule anew from the optimizer's own learning rate. `optimizer_state` says whether
+    recovery starts its schedule anew from the optimizer's own learning rate, the final one from
+    `final_learning_rate` where that is given. `optimizer_state` says whether
     the optimizer's memory (moments, step counts) lives on from one recovery to the next (`keep`) or is
     emptied before each (`reset`).
     """
@@ -74,6 +75,7 @@ class Recovery:
     epochs: float | None = 1
     steps: int | None = None
     final_epochs: float = 0
+    final_learning_rate: float | None = None
     optimizer_state: str = "keep"
 
     def __post_init__(self) -> None:
@@ -102,6 +104,9 @@ class Recovery:
     ) -> TrainReport:
         """Trains model and optimizer in place. Arguments and errors are those of `training.train`."""
         rewind(optimizer)
+        if final and self.final_learning_rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = self.final_learning_rate
         if self.optimizer_state == "reset":
             optimizer.state.clear()
         epochs, steps = self._length(final)
