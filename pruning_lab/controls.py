@@ -84,7 +84,8 @@ def flat(lab: Experiment, run: Run, same: str = "epochs") -> dict[str, float]:
 def train_longer(lab: Experiment, run: Run) -> dict[str, float]:
     """Give the base every recovery that the run had, one by one, but no cut.
 
-    Step by step the base has seen as many images as the run's model. Kept is the best on validation data.
+    Step by step the base has seen as many images as the run's model. Of the last snapshots the best on validation data
+    is kept.
 
     Returns:
         the control's summary.
@@ -174,7 +175,7 @@ def _train_instead(
         epochs = epochs_to_spend(lab, run, same, measure(graph).flops)
         lab.reporter.say(f"{called}: {epochs:g} epochs, the {same} of base and recoveries of {run.folder}")
         report = _train_as_base(lab, state, called, epochs)
-        state.step, state.ended = 1, f"the {same} of the run are spent"
+        state.step, state.ended = 1, f"{epochs:g} epochs"
         finish_step(lab, state, validate(lab, state) | report)
         return close(lab, state, called)
 
