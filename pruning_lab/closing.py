@@ -47,6 +47,7 @@ def close(lab: Experiment, state: RunState) -> dict[str, float]:
         "base/test_iou": cards.base.test_iou,
     }
     _save(lab, state, chosen)
+    lab.tracker.tag("ended", state.ended)
     _log(lab, state, chosen, summary)
     write_cards(lab.folder, cards)
     lab.tracker.log_artifact(lab.folder / "card.json")
