@@ -38,6 +38,7 @@ class LabConfig:
     floors: Any = MISSING
     stop: Any = MISSING
     recovery: Any = MISSING
+    distillation: Any = MISSING
     validation: Any = MISSING
     tracking: Any = MISSING
     name: str = MISSING
@@ -168,7 +169,7 @@ def flat_parameters(config: DictConfig, choices: Mapping[str, Any]) -> dict[str,
         name = group.rpartition("@")[2].strip("/")
         if (choice is not None and not name.startswith("hydra") and name in config) or "." in name:
             flat[name] = choice
-    for key, value in _leaves(plain(config), ""):
+    for key, value in leaves(plain(config)):
         leaf = key.rpartition(".")[2]
         if leaf in HYDRA_KEYS - {"_target_"}:
             continue
@@ -179,13 +180,14 @@ def flat_parameters(config: DictConfig, choices: Mapping[str, Any]) -> dict[str,
     return flat
 
 
-def _leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested dicts and lists under its dotted path; a list of plain values is one value."""
     if isinstance(tree, dict) and tree:
         for key, value in tree.items():
-            yield from _leaves(value, f"{path}.{key}".lstrip("."))
+            yield from leaves(value, f"{path}.{key}".lstrip("."))
     elif isinstance(tree, list) and any(isinstance(item, (dict, list)) for item in tree):
         for index, value in enumerate(tree):
-            yield from _leaves(value, f"{path}.{index}")
+            yield from leaves(value, f"{path}.{index}")
     else:
         yield path, tree
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pruning_lab.checkpoint import Builder
 from pruning_lab.data import Augments, Loaders, SegmentationData
 from pruning_lab.devices import TrainSettings
+from pruning_lab.distillation import Distillation
 from pruning_lab.floors import Floors
 from pruning_lab.graph.connections import Connections
 from pruning_lab.importance import Importance
@@ -33,6 +34,7 @@ class Experiment:
         build_model: makes the untrained network.
         builder: how a checkpoint builds it again.
         make_loaders: (data, augmentation, seed) -> batches.
+        distillation: what recovery learns from the base; None: nothing.
         folder: of this run; `output_root` is that of all runs.
         base_cache: folder of trained bases, None keeps none.
         base_recipe: plain data that, with the data's fingerprint, determines the trained base.
@@ -57,6 +59,7 @@ class Experiment:
     validation: Validation
     folder: Path
     output_root: Path
+    distillation: Distillation | None = None
     base_cache: Path | None = None
     base_recipe: Mapping[str, Any] = field(default_factory=dict)
     tracker: Tracker = field(default_factory=NoTracker)

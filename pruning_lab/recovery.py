@@ -10,7 +10,7 @@ from pruning_lab.devices import TrainSettings
 from pruning_lab.errors import LabError
 from pruning_lab.losses import Loss
 from pruning_lab.schedules import SchedulerFactory, constant
-from pruning_lab.training import LoaderForEpoch, OnBatch, TrainReport, total_steps, train
+from pruning_lab.training import LoaderForEpoch, Objective, OnBatch, TaskLoss, TrainReport, total_steps, train
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -45,10 +45,11 @@ class BaseTraining:
         on_batch: OnBatch | None = None,
     ) -> TrainReport:
         """Trains the model in place, from epoch 0. Arguments and errors are those of `training.train`."""
+        settings = settings or TrainSettings()
         return train(
             model,
             loader_for_epoch,
-            loss=loss,
+            objective=TaskLoss(loss, settings),
             optimizer=self.optimizer(model.parameters()),
             scheduler=self.scheduler,
             epochs=self.epochs,
@@ -95,7 +96,7 @@ class Recovery:
         optimizer: Optimizer,
         loader_for_epoch: LoaderForEpoch,
         *,
-        loss: Loss,
+        objective: Objective,
         final: bool = False,
         first_epoch: int = 0,
         settings: TrainSettings | None = None,
@@ -112,7 +113,7 @@ class Recovery:
         return train(
             model,
             loader_for_epoch,
-            loss=loss,
+            objective=objective,
             optimizer=optimizer,
             scheduler=self.scheduler,
             epochs=epochs,

@@ -9,13 +9,16 @@ from pruning_lab.errors import LabError
 from pruning_lab.losses import CrossEntropy
 from pruning_lab.recovery import BaseTraining, Recovery
 from pruning_lab.schedules import linear
+from pruning_lab.training import TaskLoss
 from tests.small import TinyNet, make_batches
 
 adam = partial(Adam, lr=0.01)
 
 
 def heal(recovery: Recovery, model: TinyNet, optimizer, **arguments):
-    return recovery.heal(model, optimizer, lambda epoch: make_batches(), loss=CrossEntropy(), **arguments)
+    return recovery.heal(
+        model, optimizer, lambda epoch: make_batches(), objective=TaskLoss(CrossEntropy()), **arguments
+    )
 
 
 @pytest.fixture
