@@ -50,6 +50,7 @@ def close(lab: Experiment, state: RunState, called: str = "pruned") -> dict[str,
         "base/test_iou": cards.base.test_iou,
     }
     _save(lab, state, chosen)
+    lab.tracker.tag("ended", state.ended)
     _log(lab, state, chosen, summary)
     write_cards(lab.folder, cards)
     lab.tracker.log_artifact(lab.folder / "card.json")

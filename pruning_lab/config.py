@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class LabConfig:
     clip_norm: float | None = None
     deterministic: bool = MISSING
     verify: bool = MISSING
+    connections: str | None = None
     max_steps: int | None = None
     output_root: str = MISSING
     base_cache: str = MISSING
@@ -94,15 +95,23 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
             yield from _targets(node._get_node(index), f"{path}[{index}]")
 
 
+def find(key: str, path: str) -> Callable[..., Any]:
+    """The callable behind a dotted path.
+
+    Raises:
+        LabError: naming `key`, if there is none.
+    """
+    try:
+        return get_method(path)
+    except Exception as error:
+        reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
+        raise LabError(f"{key}={path} can't be imported: {reason}") from error
+
+
 def _signature(path: str, target: str) -> inspect.Signature | None:
     """The parameters of a target; None for the few built-in callables that tell none."""
     try:
-        found = get_method(target)
-    except Exception as error:
-        reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
-        raise LabError(f"{path}._target_={target} can't be imported: {reason}") from error
-    try:
-        return inspect.signature(found)
+        return inspect.signature(find(f"{path}._target_", target))
     except ValueError:
         return None
 

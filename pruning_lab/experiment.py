@@ -15,6 +15,7 @@ from pruning_lab.data import Augments, Loaders, SegmentationData
 from pruning_lab.devices import TrainSettings
 from pruning_lab.distillation import Distillation
 from pruning_lab.floors import Floors
+from pruning_lab.graph.connections import Connections
 from pruning_lab.importance import Importance
 from pruning_lab.losses import Loss
 from pruning_lab.recovery import BaseTraining, Recovery
@@ -38,6 +39,7 @@ class Experiment:
         base_cache: folder of trained bases, None keeps none.
         base_recipe: plain data that, with the data's fingerprint, determines the trained base.
         verify: compare the first cut with the masked model on real images.
+        connections: who reads which filter, by the user's word, see `graph.connections`; None finds all by itself.
         max_steps: pruning steps at most, None for as many as the budget takes.
         parameters, tags: what the tracking store is told of this run.
     """
@@ -66,6 +68,7 @@ class Experiment:
     seed: int = 0
     deterministic: bool = False
     verify: bool = True
+    connections: Connections | None = None
     max_steps: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -67,7 +67,7 @@ def begin(lab: Experiment) -> RunState:
     lab.tracker.tag("base_hash", digest)
     seed_everything(lab.seed)
     model = lab.settings.place(copy.deepcopy(base))
-    graph = ChannelGraph.trace(model, lab.example())
+    graph = ChannelGraph.trace(model, lab.example(), connections=lab.connections)
     original = measure(graph)
     state = RunState(
         model=model,

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pruning_lab import __version__, controls, lab
 from pruning_lab.checkpoint import Builder
-from pruning_lab.config import build, fill_null, flat_parameters, leaves, plain
+from pruning_lab.config import build, fill_null, find, flat_parameters, leaves, plain
 from pruning_lab.data import SegmentationData
 from pruning_lab.devices import TrainSettings
 from pruning_lab.errors import LabError
@@ -151,6 +151,7 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
         seed=config.seed,
         deterministic=config.deterministic,
         verify=config.verify,
+        connections=None if config.connections is None else find("connections", config.connections),
         max_steps=config.max_steps,
         parameters=flat_parameters(config, choices),
         tags={
