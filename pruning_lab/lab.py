@@ -39,7 +39,7 @@ def prune(lab: Experiment) -> dict[str, float]:
     Returns:
         the run's summary: `best/val_iou`, `best/flops_fraction`, `test/iou`, ...
     """
-    with _tracked(lab):
+    with tracked(lab):
         state = begin(lab)
         failure: NonFiniteLossError | None = None
         try:
@@ -68,7 +68,7 @@ def begin(lab: Experiment) -> RunState:
     lab.tracker.tag("base_hash", digest)
     seed_everything(lab.seed)
     model = lab.settings.place(copy.deepcopy(base))
-    graph = ChannelGraph.trace(model, lab.example())
+    graph = ChannelGraph.trace(model, lab.example(), connections=lab.connections)
     original = measure(graph)
     state = RunState(
         model=model,
@@ -114,10 +114,9 @@ def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
     if not bool(choice.groups.any()):
         state.ended = "floors"
         unmet = ", ".join(sorted(lab.stop(left)))
-        rounded = "; selection.round_to gave the last groups back" if choice.given_back else ""
         lab.reporter.warn(
             f"the budget can't be met: {unmet} still above it and no group may leave; "
-            f"floors bind at {', '.join(choice.bound) or 'no layer'}{rounded}; lower floors.* or raise the budget"
+            f"{_what_binds(choice)} or raise the budget"
         )
     return choice
 
@@ -155,8 +154,16 @@ def recover_at_end(lab: Experiment, state: RunState) -> None:
     finish_step(lab, state, validate(lab, state) | training_costs(report))
 
 
+def _what_binds(choice: Choice) -> str:
+    if choice.given_back:
+        return f"selection.round_to kept the {choice.given_back} groups that could; lower it, or floors.*,"
+    if choice.bound:
+        return f"floors bind at {', '.join(choice.bound)}; lower floors.*"
+    return "what is left is frozen, or kept by the importance method; choose another"
+
+
 @contextmanager
-def _tracked(lab: Experiment) -> Iterator[None]:
+def tracked(lab: Experiment) -> Iterator[None]:
     """Open the run in the tracking store, and close it with what became of it."""
     lab.tracker.start(lab.output_root, lab.parameters, lab.tags)
     try:

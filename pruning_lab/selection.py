@@ -144,7 +144,7 @@ class Selection:
         """Choose groups.
 
         Args:
-            scores: float [n_groups], higher is worth more.
+            scores: float [n_groups], higher is worth more; a group of infinite score stays.
             original: resources of the base.
             measured: fractions of what only a run can tell, of the model as it is.
         """
@@ -157,7 +157,7 @@ class Selection:
         if self.round_to > 1:
             picks.rounding = Rounding(graph, self.round_to, order)
         bound: dict[str, None] = {}
-        for group in order[(graph.prunable & ranks.isfinite())[order]].tolist():
+        for group in order[(graph.prunable & (ranks < torch.inf))[order]].tolist():
             if not stop(picks.now) or self.amount(Progress(start, picks.now, len(graph), picks.count), unmet):
                 break
             if [*wanted] == ["memory"] and not picks.takes_room(group):
