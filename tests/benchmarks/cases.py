@@ -39,7 +39,8 @@ class _Residual(nn.Module):
 
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
-    "unet": lambda: UNet(in_channels=3, classes=4, width=64),
+    "unet, width 16": lambda: UNet(in_channels=3, classes=4, width=16),
+    "unet, width 64": lambda: UNet(in_channels=3, classes=4, width=64),
     "2000 layers": lambda: deep(2000),
     **{f"{library}/{name}": partial(build, name) for library, (build, names) in LIBRARIES.items() for name in names},
 }
@@ -47,7 +48,8 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
 ALL = [*BUILDERS, *(f"{SMALL}/{name}" for name in networks.CASES)]
 
 SPEED = [
-    "unet",
+    "unet, width 16",
+    "unet, width 64",
     "torchvision/resnet18",
     "torchvision/resnet50",
     "torchvision/densenet121",

@@ -70,7 +70,7 @@ def _pruner(model: nn.Module, inputs: Inputs, heads: list[str], steps: int) -> A
     return torch_pruning.pruner.BasePruner(
         model,
         _example(inputs),
-        importance=torch_pruning.importance.RandomImportance(),
+        importance=torch_pruning.importance.MagnitudeImportance(p=1),
         pruning_ratio=0.5,
         iterative_steps=steps,
         ignored_layers=[model.get_submodule(name) for name in heads],

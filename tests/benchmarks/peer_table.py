@@ -1,8 +1,8 @@
 """How fast graph, cut and 100 steps are, beside Torch-Pruning in the same run: one row for each model.
 
 python -m tests.benchmarks.peer_table --into README.md
-Half of every layer's channels leave, at once or in 100 steps of choice and cut. Scores are random, as these cost next
-to nothing.
+Half of every layer's channels leave, at once or in 100 steps of score (L1 norm), choice and cut. Floors and
+budgets, which the peer does not know, are left out.
 """
 
 from __future__ import annotations

@@ -90,6 +90,7 @@ def write(content: str, into: Path | None, marker: str) -> int:
 def _origin() -> str:
     torch, peer = (importlib.metadata.version(name) for name in ("torch", "torch-pruning"))
     return (
-        "Times in forward passes of the model at batch 1 in evaluation mode, measured in the same process, one thread; "
+        "Times are processor times in forward passes of the model (batch 1, evaluation mode) in the same process, "
+        "one thread; "
         f"torch {torch}, Torch-Pruning {peer}."
     )

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 ENOUGH = 5.0
-"""Seconds after which a measurement is not repeated any more."""
+"""Processor seconds after which a measurement is not repeated any more."""
 
 
 def seconds(run: Callable[[], Any], repeats: int = 5) -> float:
-    """Median time of a call, of fewer repeats where one is slow."""
+    """Median processor time of a call, of fewer repeats where one is slow. What else the machine does matters least."""
     times: list[float] = []
     while len(times) < repeats and sum(times) < ENOUGH:
-        started = time.perf_counter()
+        started = time.process_time()
         run()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return statistics.median(times)
 
 
