@@ -29,7 +29,8 @@ class RunState:
         widths: layer -> filters, after each step; the base's first.
         preference: how much each resource matters in the ranking of the last step.
         costs: what the step under way has spent so far, under the names of the history.
-        ended: why the run ended: `budget`, `floors`, `max_steps`, or an error's text; empty while it goes on.
+        ended: why the run ended: `budget`, `floors`, `max_steps`, or an error's text; for a control, which allowance it
+            has spent: `epochs`, `compute` or `recoveries`. Empty while it goes on.
         random: the state of all generators after the last step.
     """
 
