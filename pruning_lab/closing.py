@@ -19,6 +19,7 @@ from pruning_lab.report.samples import predictions
 from pruning_lab.report.tables import Card, Cards, before_after, widths_rows, write_cards
 from pruning_lab.snapshots import Snapshot
 from pruning_lab.state import RunState
+from pruning_lab.stopping import RESOURCES
 
 SHOWN = 4
 """Validation images in the picture of predictions."""
@@ -63,7 +64,8 @@ def close(lab: Experiment, state: RunState, called: str = "pruned") -> dict[str,
 def compare(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], index: int, called: str) -> Cards:
     """Base and chosen model side by side; both are tested here, for the first and only time."""
     base_row, row = state.history[0], state.history[index]
-    fractions = {name: row[f"resources/{name}_fraction"] for name in ("flops", "weights")}
+    places = {name: f"resources/{name}_fraction" for name in RESOURCES}
+    fractions = {name: row[place] for name, place in places.items() if place in row}
     return Cards(
         base=_card(lab, "base", state.base, base_row),
         pruned=_card(lab, f"{called} (step {chosen.step})", chosen.model, row),

@@ -40,6 +40,7 @@ class LabConfig:
     recovery: Any = MISSING
     distillation: Any = MISSING
     validation: Any = MISSING
+    latency: Any = MISSING
     tracking: Any = MISSING
     name: str = MISSING
     seed: int = MISSING

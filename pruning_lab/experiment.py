@@ -17,6 +17,7 @@ from pruning_lab.distillation import Distillation
 from pruning_lab.floors import Floors
 from pruning_lab.graph.connections import Connections
 from pruning_lab.importance import Importance
+from pruning_lab.latency import LatencyPlan
 from pruning_lab.losses import Loss
 from pruning_lab.recovery import BaseTraining, Recovery
 from pruning_lab.report.console import QuietReporter, Reporter
@@ -41,6 +42,7 @@ class Experiment:
         verify: compare the first cut with the masked model on real images.
         connections: who reads which filter, by the user's word, see `graph.connections`; None finds all by itself.
         max_steps: pruning steps at most, None for as many as the budget takes.
+        latency: when and how the model of a step is timed against the base.
         parameters, tags: what the tracking store is told of this run.
     """
 
@@ -70,6 +72,7 @@ class Experiment:
     verify: bool = True
     connections: Connections | None = None
     max_steps: int | None = None
+    latency: LatencyPlan = field(default_factory=LatencyPlan)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     _loaders: dict[int, Loaders] = field(default_factory=dict, init=False, repr=False, compare=False)

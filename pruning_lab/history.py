@@ -102,14 +102,17 @@ def summary(history: History, chosen: int) -> Row:
     """The few numbers that stand for a whole run in a table that compares runs.
 
     `chosen` is the index of the row whose model is kept; it gives `best/val_iou`, `best/flops_fraction`,
-    `best/weights_fraction` and `best/step`. `at/flops_50/val_iou` is the score of the first row with at most
-    half of the base's FLOPs, and so on for 25 and 10 percent and for weights; what was not reached is absent.
+    `best/weights_fraction`, `best/step` and, where the row has them, `best/memory_fraction` and
+    `best/latency_fraction`. `at/flops_50/val_iou` is the score of the first row with at most half of the base's
+    FLOPs, and so on for 25 and 10 percent and for weights; what was not reached is absent.
     """
     best = history[chosen]
     names = {
         "best/val_iou": "val/iou",
         "best/flops_fraction": "resources/flops_fraction",
         "best/weights_fraction": "resources/weights_fraction",
+        "best/memory_fraction": "resources/memory_fraction",
+        "best/latency_fraction": "resources/latency_fraction",
         "best/step": "step",
     }
     result = {short: best[name] for short, name in names.items() if name in best}

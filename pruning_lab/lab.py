@@ -26,6 +26,7 @@ from pruning_lab.stages import (
     trained_base,
     training_costs,
     validate,
+    weigh,
 )
 from pruning_lab.state import RunState
 from pruning_lab.surgery import cut
@@ -90,7 +91,7 @@ def begin(lab: Experiment) -> RunState:
 
 def is_over(lab: Experiment, state: RunState) -> bool:
     """Whether the budget is met, or the most steps are done."""
-    if not lab.stop(measure(state.graph).fractions_of(state.original)):
+    if not lab.stop(weigh(lab, state)):
         state.ended = "budget"
     elif lab.max_steps is not None and state.step >= lab.max_steps:
         state.ended = "max_steps"
@@ -108,10 +109,11 @@ def score(lab: Experiment, state: RunState) -> Tensor:
 
 def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
     """The groups that leave next; none where the floors forbid all, which ends the run."""
-    choice = lab.selection(scores, state.graph, state.floors, lab.stop, state.original)
+    left = weigh(lab, state)
+    choice = lab.selection(scores, state.graph, state.floors, lab.stop, state.original, measured=left)
     if not bool(choice.groups.any()):
         state.ended = "floors"
-        unmet = ", ".join(sorted(lab.stop(measure(state.graph).fractions_of(state.original))))
+        unmet = ", ".join(sorted(lab.stop(left)))
         lab.reporter.warn(
             f"the budget can't be met: {unmet} still above it and no group may leave; "
             f"{_what_binds(choice)} or raise the budget"
@@ -153,6 +155,8 @@ def recover_at_end(lab: Experiment, state: RunState) -> None:
 
 
 def _what_binds(choice: Choice) -> str:
+    if choice.given_back:
+        return f"selection.round_to kept the {choice.given_back} groups that could; lower it, or floors.*,"
     if choice.bound:
         return f"floors bind at {', '.join(choice.bound)}; lower floors.*"
     return "what is left is frozen, or kept by the importance method; choose another"

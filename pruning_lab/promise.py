@@ -21,6 +21,7 @@ class BestWithinBudget:
         flops: largest fraction of the base's FLOPs; None sets no limit.
         weights: largest fraction of the base's weights; None sets no limit.
         either: one of the limits is enough, as for the stop rule of that name.
+        bytes, memory, latency: largest fractions of the base's, as for FLOPs.
     """
 
     def __init__(
@@ -29,11 +30,14 @@ class BestWithinBudget:
         flops: float | None = None,
         weights: float | None = None,
         either: bool | None = False,
+        bytes: float | None = None,
+        memory: float | None = None,
+        latency: float | None = None,
     ) -> None:
         self.metric = metric
         self.either = bool(either)
-        limits = {"resources/flops_fraction": flops, "resources/weights_fraction": weights}
-        self.limits = {name: limit for name, limit in limits.items() if limit is not None}
+        limits = {"flops": flops, "weights": weights, "bytes": bytes, "memory": memory, "latency": latency}
+        self.limits = {f"resources/{name}_fraction": limit for name, limit in limits.items() if limit is not None}
 
     def __call__(self, history: Sequence[Row]) -> list[float]:
         excess = [self._excess(row) for row in history]

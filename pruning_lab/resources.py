@@ -2,13 +2,14 @@
 
 Knows the graph's arrays only. MACs are those of convolutions, transposed convolutions, linear layers and matrix
 products, as `torch.utils.flop_counter` counts them, for the input that the graph was traced with; FLOPs = 2 x MACs.
+Memory is what the values of one forward pass take where they take most, as `graph.memory` defines it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.interpreter import layer_name
+from pruning_lab.graph.rows import Remaining
 
 
 @dataclass(frozen=True)
@@ -31,20 +33,28 @@ class LayerResources:
 
 @dataclass(frozen=True)
 class Resources:
-    """A whole model: MACs, FLOPs, number of all its parameters, bytes of parameters and buffers, and each layer."""
+    """A whole model.
+
+    Attributes:
+        weights: number of all its parameters.
+        bytes: of its parameters and buffers.
+        layers: layer name -> its share.
+        memory: peak of activation memory for the traced input, bytes; None where the graph does not tell.
+    """
 
     macs: int
     flops: int
     weights: int
     bytes: int
     layers: dict[str, LayerResources]
+    memory: int | None = None
 
     def fractions_of(self, original: Resources) -> dict[str, float]:
-        """`flops` and `weights` as fractions of another model's."""
-        return {
-            "flops": self.flops / original.flops if original.flops else 1.0,
-            "weights": self.weights / original.weights if original.weights else 1.0,
-        }
+        """`flops`, `weights`, `bytes` and, where it is known, `memory` as fractions of another model's."""
+        pairs = {name: (getattr(self, name), getattr(original, name)) for name in ("flops", "weights", "bytes")}
+        if self.memory is not None and original.memory is not None:
+            pairs["memory"] = self.memory, original.memory
+        return {name: mine / whole if whole else 1.0 for name, (mine, whole) in pairs.items()}
 
 
 @dataclass(frozen=True)
@@ -94,34 +104,64 @@ def measure(graph: ChannelGraph, removed: Tensor | None = None) -> Resources:
     Args:
         removed: bool [n_groups]; the counts are then those of the model after these groups have left.
     """
-    stays = _stays(graph, removed)
+    length = len if removed is None else Remaining(removed, graph.rows()).length
     totals: dict[str, dict[str, int]] = {"macs": defaultdict(int), "weights": defaultdict(int)}
     for term in terms(graph):
-        size = term.coefficient * math.prod(int(stays[row].sum()) for row in term.factors)
-        totals[term.kind][term.layer] += size
+        totals[term.kind][term.layer] += term.coefficient * math.prod(map(length, term.factors))
     layers = {
         name: LayerResources(
             macs=totals["macs"][name],
             flops=2 * totals["macs"][name],
             weights=totals["weights"][name],
-            filters=int(stays[row].sum()),
+            filters=length(row),
         )
         for name, row in graph.layers.items()
     }
     macs, weights = sum(totals["macs"].values()), sum(totals["weights"].values())
-    return Resources(macs, 2 * macs, weights, _bytes(graph, stays), layers)
+    memory = None if graph.memory is None else graph.memory.peak_bytes(length)
+    return Resources(macs, 2 * macs, weights, _bytes(graph, length), layers, memory)
 
 
 def savings(graph: ChannelGraph) -> Savings:
     """What each group alone would save, for all groups at once."""
-    saved = {"macs": np.zeros(len(graph), dtype=np.int64), "weights": np.zeros(len(graph), dtype=np.int64)}
+    saved = {kind: np.zeros(len(graph), dtype=np.int64) for kind in ("macs", "weights")}
     for term in terms(graph):
-        lengths = [len(row) for row in term.factors]
-        whole = term.coefficient * math.prod(lengths)
-        for groups, counts in group_counts(term.factors):
-            rest = term.coefficient * np.prod(np.array(lengths) - counts, axis=1)
-            saved[term.kind][groups] += whole - rest
+        for groups, amounts in _saved_by_group(term.coefficient, term.factors):
+            saved[term.kind][groups] += amounts
     return Savings(torch.from_numpy(saved["macs"]), torch.from_numpy(saved["weights"]))
+
+
+NEARLY_FULL = 0.9
+"""The share of the peak of memory from which on a moment of a forward pass matters: the next peak may lie there."""
+
+
+def memory_savings(graph: ChannelGraph, removed: Tensor | None = None) -> Tensor:
+    """The most bytes that each group takes at any of the nearly full moments of a forward pass, int64 [n_groups].
+
+    Zero for a group whose removal makes room only where there is room, and where the graph does not tell.
+
+    Args:
+        removed: bool [n_groups]; the savings are then those that are left when these groups have left.
+    """
+    most = np.zeros(len(graph), dtype=np.int64)
+    if graph.memory is None:
+        return torch.from_numpy(most)
+    gone = torch.zeros(len(graph), dtype=torch.bool) if removed is None else removed
+    left = Remaining(gone, graph.memory.rows)
+    for values in graph.memory.full_moments(NEARLY_FULL, left.length):
+        saved = np.zeros(len(graph), dtype=np.int64)
+        for bytes_each, rows in values:
+            for groups, amounts in _saved_by_group(bytes_each, tuple(row[left.stays[row]] for row in rows)):
+                saved[groups] += amounts
+        np.maximum(most, saved, out=most)
+    return torch.from_numpy(most)
+
+
+def _saved_by_group(coefficient: int, factors: tuple[Tensor, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The groups [k] in a product of lengths, and how much it shrinks without each of them [k]. One item or none."""
+    lengths = [len(row) for row in factors]
+    for groups, counts in group_counts(factors):
+        yield groups, coefficient * (math.prod(lengths) - np.prod(np.array(lengths) - counts, axis=1))
 
 
 def group_counts(factors: tuple[Tensor, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -138,15 +178,9 @@ def group_counts(factors: tuple[Tensor, ...]) -> Iterator[tuple[np.ndarray, np.n
         yield groups, counts
 
 
-def _stays(graph: ChannelGraph, removed: Tensor | None) -> Tensor:
-    """bool [n_groups + 1]; the last entry answers for channels of no group (id -1)."""
-    kept = torch.ones(len(graph), dtype=torch.bool) if removed is None else ~removed
-    return torch.cat([kept, torch.ones(1, dtype=torch.bool)])
-
-
-def _bytes(graph: ChannelGraph, stays: Tensor) -> int:
+def _bytes(graph: ChannelGraph, length: Callable[[Tensor], int]) -> int:
     total = 0
     for info in graph.tensors.values():
-        sizes = [int(stays[info.axes[d]].sum()) if d in info.axes else size for d, size in enumerate(info.shape)]
+        sizes = [length(info.axes[dim]) if dim in info.axes else size for dim, size in enumerate(info.shape)]
         total += info.itemsize * math.prod(sizes)
     return total

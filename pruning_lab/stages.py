@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.base_cache import base_hash, code_version, load_or_train
+from pruning_lab.costing import Costs
 from pruning_lab.devices import random_state, seed_everything
 from pruning_lab.distillation import objective_of
 from pruning_lab.errors import LabError
 from pruning_lab.experiment import Experiment
 from pruning_lab.graph.prove import verify
+from pruning_lab.latency import measure_in_turns
 from pruning_lab.report.console import Task
 from pruning_lab.report.samples import augmented_samples
 from pruning_lab.resources import measure
@@ -119,22 +122,49 @@ def validate(lab: Experiment, state: RunState) -> dict[str, float]:
     return {f"val/{name}": value for name, value in scores.items()}
 
 
+def weigh(lab: Experiment, state: RunState) -> Costs:
+    """What the model as it is now costs; what was measured of it before is kept as long as no group leaves."""
+    now = measure(state.graph)
+    if state.left is None or state.left.now != now:
+        state.left = Costs(now, state.original, lambda: time_against_base(lab, state))
+    return state.left
+
+
+def time_against_base(lab: Experiment, state: RunState) -> dict[str, float]:
+    """Measure the model's latency in turns with the base's, on the run's device, for every batch size of the plan.
+
+    Returns:
+        columns of the history; `resources/latency_fraction` is the ratio of medians for the first batch size.
+    """
+    started = time.perf_counter()
+    plan, settings = lab.latency, lab.settings
+    models = [settings.place(copy.deepcopy(state.base)), state.model]
+    layout = torch.channels_last if settings.channels_last else torch.preserve_format
+    row: dict[str, float] = {}
+    for batch in plan.batches:
+        example = lab.example(batch).to(memory_format=layout)
+        base, pruned = measure_in_turns(models, example, plan.warmup, plan.repeats, settings.logits)
+        row.setdefault("resources/latency_fraction", pruned.median_s / base.median_s)
+        row |= {
+            f"latency/batch_{batch}_ms": 1000 * pruned.median_s,
+            f"latency/batch_{batch}_low_ms": 1000 * pruned.low_s,
+            f"latency/batch_{batch}_high_ms": 1000 * pruned.high_s,
+            f"latency/batch_{batch}_base_ms": 1000 * base.median_s,
+        }
+    state.costs["cost/latency_seconds"] = time.perf_counter() - started
+    return row
+
+
 def finish_step(lab: Experiment, state: RunState, row: dict[str, float]) -> None:
     """A step is done: write its row, log it, keep a snapshot. Nothing of a step is written before this."""
-    now = measure(state.graph)
-    fractions = now.fractions_of(state.original)
-    resources = {
-        "resources/flops": now.flops,
-        "resources/flops_fraction": fractions["flops"],
-        "resources/weights": now.weights,
-        "resources/weights_fraction": fractions["weights"],
-        "resources/macs": now.macs,
-        "resources/bytes": now.bytes,
-    }
+    left = weigh(lab, state)
+    if lab.latency.is_due(state.step):
+        _ = left["latency"]
+    lab.stop(left)  # what the stop rule wants measured belongs into this row
     state.random = random_state()
     state.widths.append(state.graph.widths)
     state.snapshots.add(state.step, state.model, state.graph)
-    state.history.append({"step": state.step, **resources, **row, **state.costs})
+    state.history.append({"step": state.step, **left.row, **row, **state.costs})
     state.costs = {}
     state.history.write(lab.folder / "history.csv")
     logged = {name: value for name, value in state.history[-1].items() if name != "step"}

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from pruning_lab.costing import Costs
 from pruning_lab.devices import random_state
 from pruning_lab.floors import LayerFloors
 from pruning_lab.graph import ChannelGraph
@@ -28,6 +29,7 @@ class RunState:
         epoch: epochs trained since the base, so that every recovery sees other shuffles.
         widths: layer -> filters, after each step; the base's first.
         preference: how much each resource matters in the ranking of the last step.
+        left: fractions of the base's resources that the model has, as far as they were asked for.
         costs: what the step under way has spent so far, under the names of the history.
         ended: why the run ended: `budget`, `floors`, `max_steps`, or an error's text; for a control, which allowance it
             has spent: `epochs`, `compute` or `recoveries`. Empty while it goes on.
@@ -47,6 +49,7 @@ class RunState:
     epoch: int = 0
     widths: list[dict[str, int]] = field(default_factory=list)
     preference: dict[str, float] = field(default_factory=dict)
+    left: Costs | None = None
     costs: dict[str, float] = field(default_factory=dict)
     ended: str = ""
     random: dict[str, Any] = field(default_factory=random_state)

@@ -22,6 +22,7 @@ from pruning_lab.experiment import Experiment
 from pruning_lab.importance.at_widths import RandomAtWidths
 from pruning_lab.report.console import ConsoleReporter
 from pruning_lab.report.runs import Run, read_run
+from pruning_lab.stopping import RESOURCES
 from pruning_lab.tracking import git_commit
 
 BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm")
@@ -141,6 +142,7 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
         recovery=build(config.recovery),
         distillation=build(config.distillation),
         validation=build(config.validation),
+        latency=build(config.latency),
         tracker=build(config.tracking),
         reporter=ConsoleReporter(),
         settings=TrainSettings(config.device, config.precision, config.channels_last, config.clip_norm),
@@ -167,10 +169,10 @@ def _fill_from_data(config: DictConfig, data: SegmentationData) -> None:
     """Null means: taken from the data, or from the stop rule."""
     fill_null(config.model, classes=len(data.class_names), in_channels=data.channels)
     fill_null(config.loss, ignore_index=data.ignore_index)
-    for resource in ("flops", "weights"):
+    for resource in RESOURCES:
         if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
             fill_null(config.validation.promise, **{resource: config.stop[resource]})
-    fill_null(config.validation.promise, either=str(config.stop.get("_target_")).endswith(".Either"))
+    fill_null(config.validation.promise, either=str(config.stop.get("_target_")).endswith((".Either", ".AnyOf")))
 
 
 def _run_name(config: DictConfig, choices: Mapping[str, Any]) -> str:

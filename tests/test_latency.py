@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.latency import measure_latency
+from pruning_lab.errors import LabError
+from pruning_lab.latency import LatencyPlan, measure_in_turns, measure_latency
 
 
 class Recorder(nn.Module):
@@ -75,3 +76,34 @@ def test_an_accelerator_is_waited_for_before_each_reading_of_the_clock(
 def test_one_repeat_has_no_range() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         measure_latency(nn.Identity(), torch.zeros(1, 1), repeats=1)
+
+
+def test_models_take_turns_so_that_a_slow_spell_hits_all_alike() -> None:
+    order: list[str] = []
+
+    def forward(model: nn.Module, image: Tensor) -> None:
+        order.append(type(model).__name__)
+        time.sleep(0.02 if len(order) > 6 else 0.002)
+
+    one, other = measure_in_turns([nn.ReLU(), nn.GELU()], torch.zeros(1, 1), warmup=1, repeats=5, forward=forward)
+    assert order == ["ReLU", "GELU"] * 6
+    assert one.median_s >= 0.02
+    assert other.median_s >= 0.02
+
+
+def test_each_of_several_models_gets_its_flags_back() -> None:
+    models = [nn.Dropout().train(), nn.Dropout().eval()]
+    measure_in_turns(models, torch.zeros(1, 1), repeats=2)
+    assert [model.training for model in models] == [True, False]
+
+
+def test_a_plan_is_due_every_so_many_steps_or_only_on_demand() -> None:
+    assert [step for step in range(7) if LatencyPlan(every=3).is_due(step)] == [0, 3, 6]
+    assert not any(LatencyPlan().is_due(step) for step in range(7))
+
+
+@pytest.mark.parametrize("wrong", [{"every": -1}, {"batches": []}, {"batches": [0]}, {"warmup": -1}, {"repeats": 1}])
+def test_mistakes_in_a_plan_are_told_in_one_line(wrong: dict) -> None:
+    with pytest.raises(LabError, match=rf"latency\.{next(iter(wrong))}") as caught:
+        LatencyPlan(**wrong)
+    assert "\n" not in str(caught.value)

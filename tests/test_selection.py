@@ -9,7 +9,7 @@ from pruning_lab.floors import Floors, LayerFloors
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources import measure, savings
 from pruning_lab.selection import Choice, Groups, Selection, ShareOf, ShareOfGroups
-from pruning_lab.stopping import Both, Flops, StopRule, Weights
+from pruning_lab.stopping import All, Both, Flops, Latency, Memory, StopRule, Weights
 from pruning_lab.surgery import cut
 from tests.nets import traced
 
@@ -113,6 +113,68 @@ def test_the_budget_that_is_still_unmet_steers_the_selection() -> None:
     assert preferences[0] == {"flops": 1.0, "weights": 0.0}
     assert preferences[-1] == {"flops": 0.0, "weights": 1.0}
     assert measure(graph).fractions_of(original)["weights"] <= 0.3
+
+
+def test_while_only_latency_is_unmet_the_ranking_is_per_saving_of_flops() -> None:
+    model, graph = chain()
+    original = measure(graph)
+    cut(model, graph, [0])
+    stop = All(flops=0.999, latency=0.5)
+    choice = Selection(Groups(1))(torch.ones(len(graph)), graph, NO_FLOORS, stop, original, {"latency": 0.9})
+    assert choice.preference == {"flops": 1.0, "weights": 0.0}
+    saved = savings(graph).flops.masked_fill(~graph.prunable, 0)
+    assert int(saved[choice.groups]) == int(saved.max())
+
+
+def test_a_step_under_a_latency_budget_ends_by_its_amount() -> None:
+    _, graph = chain()
+    original = measure(graph)
+    selection = Selection(ShareOf("flops", 0.2))
+    choice = selection(rising(graph), graph, NO_FLOORS, Latency(0.5), original, {"latency": 0.9})
+    expected = selection(rising(graph), graph, NO_FLOORS, Flops(0.01), original)
+    assert torch.equal(choice.groups, expected.groups)
+
+
+def test_a_met_latency_budget_removes_nothing() -> None:
+    _, graph = chain()
+    choice = Selection(Groups(3))(rising(graph), graph, NO_FLOORS, Latency(0.5), measure(graph), {"latency": 0.5})
+    assert not choice.groups.any()
+
+
+@pytest.mark.parametrize("stop", [Memory(0.7), All(bytes=0.6)])
+def test_a_step_ends_where_memory_or_bytes_are_met(stop: StopRule) -> None:
+    _, graph = chain()
+    original = measure(graph)
+    choice = choose(graph, Selection(Groups(100), {"flops": 0, "memory": 1}, per_saving=True), stop=stop)
+    assert stop(measure(graph, choice.groups).fractions_of(original)) == set()
+    assert stop(measure(graph).fractions_of(original))
+    assert int(choice.groups.sum()) < int(graph.prunable.sum())
+
+
+def test_memory_is_saved_only_where_the_pass_is_fullest() -> None:
+    _, graph = chain()
+    equal = torch.ones(len(graph))
+    chosen = choose(graph, Selection(Groups(2), {"flops": 0, "memory": 1}, per_saving=True), equal).groups
+    assert int(chosen[graph.layers["0"]].sum()) == 2
+
+
+def test_no_group_is_lost_where_there_is_memory_to_spare() -> None:
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(8), nn.Conv2d(4, 16, 1), nn.Conv2d(16, 2, 1)]
+    model, graph = traced(nn.Sequential(*layers))
+    floors = Floors(by_type={"Conv2d": 0.0}).resolve(model, graph, measure(graph))
+    scores = torch.ones(len(graph))
+    scores[graph.layers["2"]] = 0.001
+    selection = Selection(Groups(100), {"flops": 0, "memory": 1}, per_saving=True)
+    chosen = choose(graph, selection, scores, floors, Memory(0.01)).groups
+    assert int(chosen[graph.layers["0"]].sum()) == 3
+    assert int(chosen[graph.layers["2"]].sum()) == 0
+
+
+@pytest.mark.parametrize("resource", ["bytes", "memory"])
+def test_a_share_of_bytes_or_memory_is_reached(resource: str) -> None:
+    _, graph = chain()
+    chosen = choose(graph, Selection(ShareOf(resource, 0.1)), stop=All(**{resource: 0.01})).groups
+    assert measure(graph, chosen).fractions_of(measure(graph))[resource] <= 0.9
 
 
 def test_a_floor_forbids_and_names_its_layer() -> None:

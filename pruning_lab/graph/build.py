@@ -18,6 +18,7 @@ from pruning_lab.graph.export import TraceError, copy_of, export, random_kept
 from pruning_lab.graph.flow import flows_of
 from pruning_lab.graph.interpreter import Interpreter, layer_name
 from pruning_lab.graph.labels import FIXED
+from pruning_lab.graph.memory import live_values
 from pruning_lab.graph.rules import RULES
 
 
@@ -64,6 +65,7 @@ def read_graph(
     suspects, sizes = [*interpreter.suspects, *interpreter.contracted], list(interpreter.sizes)
     graph, group_of_label = _number(interpreter, model, _read_training(interpreter, model, inputs))
     graph.flows = flows_of(program, interpreter.canonical)
+    graph.memory = live_values(program, values, group_of_label, graph.rows())
     reading = Reading(
         program,
         values,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pruning_lab.graph.connections import Connections
 from pruning_lab.graph.export import Inputs, as_inputs
 from pruning_lab.graph.flow import Flow
+from pruning_lab.graph.memory import LiveValues
 from pruning_lab.graph.rows import Remaining
 
 STAYS = -1
@@ -119,6 +120,7 @@ class ChannelGraph:
         frozen_groups: group id -> why it can't be cut.
         held: attributes of modules that hold numbers of channels; a cut sets them anew.
         flows: which layer's output reaches which layer, and through which normalisations.
+        memory: sizes and lifetimes of a forward pass's values; None for a model that can't be exported.
     """
 
     layers: dict[str, Tensor]
@@ -138,6 +140,7 @@ class ChannelGraph:
     frozen_groups: dict[int, str]
     held: list[HeldSize]
     flows: tuple[Flow, ...] = ()
+    memory: LiveValues | None = None
 
     @staticmethod
     def trace(
@@ -203,7 +206,7 @@ class ChannelGraph:
 
     def without(self, removed: Tensor) -> ChannelGraph:
         """The graph after the groups of a bool mask [n_groups] have left; ids close ranks in their old order."""
-        left = Remaining(removed, self._rows())
+        left = Remaining(removed, self.rows())
         return replace(
             self,
             layers={name: left(row) for name, row in self.layers.items()},
@@ -218,9 +221,10 @@ class ChannelGraph:
             mixing=self.mixing[~removed],
             held=[h.left_by(left) for h in self.held],
             frozen_groups={int(left.ids[i]): why for i, why in self.frozen_groups.items() if not removed[i]},
+            memory=None if self.memory is None else self.memory.left_by(left),
         )
 
-    def _rows(self) -> Iterator[Tensor]:
+    def rows(self) -> Iterator[Tensor]:
         """Every row of group ids that the graph holds."""
         yield from self.layers.values()
         yield from self.group_counts.values()
@@ -232,6 +236,8 @@ class ChannelGraph:
             yield from term.factors
         for held in self.held:
             yield from held.rows
+        if self.memory is not None:
+            yield from self.memory.rows
 
     def with_frozen(self, reasons: Mapping[int, str]) -> ChannelGraph:
         """The graph with more groups that can't be cut: group id -> why."""

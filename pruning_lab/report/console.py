@@ -144,9 +144,9 @@ class QuietReporter:
 def step_text(row: Mapping[str, float]) -> str:
     """One line for a history row, in columns; what the row lacks is left out."""
     parts = [f"step {row['step']:3.0f}" if row["step"] else "base    "]
-    for label, name in (("FLOPs", "resources/flops_fraction"), ("weights", "resources/weights_fraction")):
-        if name in row:
-            parts.append(f"{label} {units.percent(row[name]):>7}")
+    for label, resource in (("FLOPs", "flops"), ("weights", "weights"), ("latency", "latency")):
+        if (fraction := row.get(f"resources/{resource}_fraction")) is not None:
+            parts.append(f"{label} {units.percent(fraction):>7}")
     if "val/iou" in row:
         before = row.get("val/iou_before_recovery")
         cut = f"{100 * before:6.2f} -> " if before is not None else " " * 10
