@@ -134,7 +134,7 @@ def load(folder: str | Path, trust: Trust = ()) -> nn.Module:
     _fill(model, _read_weights(Path(folder) / WEIGHTS), Path(folder) / WEIGHTS)
     groups = architecture.get("groups", {})
     for name, module in model.named_modules():
-        fit_attributes(module, groups.get(name))
+        fit_attributes(module, groups.get(name, 1))
     return model.eval()
 
 
@@ -162,7 +162,7 @@ def _layers(model: nn.Module, graph: ChannelGraph | None) -> dict[str, dict[str,
 
 
 def _convolution_groups(model: nn.Module) -> dict[str, int]:
-    """Groups of grouped convolutions: their tensors' shapes alone do not tell."""
+    """Groups of grouped convolutions: their tensors' shapes alone do not tell. Those that are not named have one."""
     convolutions = ((n, m) for n, m in model.named_modules() if isinstance(m, nn.modules.conv._ConvNd))
     return {name: module.groups for name, module in convolutions if module.groups > 1}
 
