@@ -49,6 +49,7 @@ class LabConfig:
     clip_norm: float | None = None
     deterministic: bool = MISSING
     verify: bool = MISSING
+    drop_unused: bool = MISSING
     max_steps: int | None = None
     output_root: str = MISSING
     base_cache: str = MISSING
