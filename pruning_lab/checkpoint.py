@@ -82,6 +82,7 @@ def save(
         "layers": _layers(model, graph),
         "groups": _convolution_groups(model),
         "dropped": dropped(model),
+        "attributes": _attributes(model, graph),
         "about": dict(about or {}),
     }
     try:
@@ -139,6 +140,7 @@ def load(folder: str | Path, trust: Trust = ()) -> nn.Module:
     groups = architecture.get("groups", {})
     for name, module in model.named_modules():
         fit_attributes(module, groups.get(name, 1))
+    _set_attributes(model, architecture.get("attributes", {}), Path(folder) / ARCHITECTURE)
     return model.eval()
 
 
@@ -169,6 +171,36 @@ def _convolution_groups(model: nn.Module) -> dict[str, int]:
     """Groups of grouped convolutions: their tensors' shapes alone do not tell. Those that are not named have one."""
     convolutions = ((n, m) for n, m in model.named_modules() if isinstance(m, nn.modules.conv._ConvNd))
     return {name: module.groups for name, module in convolutions if module.groups > 1}
+
+
+def _attributes(model: nn.Module, graph: ChannelGraph | None) -> dict[str, dict[str, Any]]:
+    """Attributes that hold numbers of channels and can't be read off a module's own tensors, as a cut left them."""
+    if graph is None:
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for name in graph.channel_counts:
+        found.setdefault(name, {})["num_features"] = model.get_submodule(name).num_features
+    for held in graph.held:
+        value = getattr(model.get_submodule(held.module), held.attribute)
+        found.setdefault(held.module, {})[held.attribute] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _set_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Numbers go where numbers are, and nowhere else: a folder from a stranger sets nothing but widths."""
+    modules = dict(model.named_modules())
+    for name, entries in attributes.items():
+        for attribute, value in entries.items():
+            before = getattr(modules.get(name), attribute, None)
+            if not _numbers(value) or not _numbers(before) or isinstance(value, int) != isinstance(before, int):
+                raise LabError(f"{path}: attributes.{name}.{attribute} is no width of the model; save the model again")
+            kind: Any = type(before)
+            setattr(modules[name], attribute, kind(value))
+
+
+def _numbers(value: Any) -> bool:
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return all(isinstance(item, int) and not isinstance(item, bool) for item in items)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

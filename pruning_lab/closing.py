@@ -24,8 +24,11 @@ SHOWN = 4
 """Validation images in the picture of predictions."""
 
 
-def close(lab: Experiment, state: RunState) -> dict[str, float]:
+def close(lab: Experiment, state: RunState, called: str = "pruned") -> dict[str, float]:
     """Everything after the last step.
+
+    Args:
+        called: a word for the model that is kept.
 
     Returns:
         the run's summary metrics.
@@ -34,7 +37,7 @@ def close(lab: Experiment, state: RunState) -> dict[str, float]:
     steps = [int(row["step"]) for row in state.history]
     chosen = state.snapshots.most_promising(dict(zip(steps, promises, strict=True)))
     index = steps.index(chosen.step)
-    cards = compare(lab, state, chosen, index)
+    cards = compare(lab, state, chosen, index, called)
     test = {"test/iou": cards.pruned.test_iou, "test/dice": cards.pruned.test_dice}
     state.history[-1].update(test)
     state.history.write(lab.folder / "history.csv")
@@ -47,6 +50,7 @@ def close(lab: Experiment, state: RunState) -> dict[str, float]:
         "base/test_iou": cards.base.test_iou,
     }
     _save(lab, state, chosen)
+    lab.tracker.tag("ended", state.ended)
     _log(lab, state, chosen, summary)
     write_cards(lab.folder, cards)
     lab.tracker.log_artifact(lab.folder / "card.json")
@@ -56,13 +60,13 @@ def close(lab: Experiment, state: RunState) -> dict[str, float]:
     return summary
 
 
-def compare(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], index: int) -> Cards:
+def compare(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], index: int, called: str) -> Cards:
     """Base and chosen model side by side; both are tested here, for the first and only time."""
     base_row, row = state.history[0], state.history[index]
     fractions = {name: row[f"resources/{name}_fraction"] for name in ("flops", "weights")}
     return Cards(
         base=_card(lab, "base", state.base, base_row),
-        pruned=_card(lab, f"pruned (step {chosen.step})", chosen.model, row),
+        pruned=_card(lab, f"{called} (step {chosen.step})", chosen.model, row),
         base_hash=state.base_hash,
         seed=lab.seed,
         commit=lab.tags.get("git_commit", "unknown"),

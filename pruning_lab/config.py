@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class LabConfig:
     floors: Any = MISSING
     stop: Any = MISSING
     recovery: Any = MISSING
+    distillation: Any = MISSING
     validation: Any = MISSING
     tracking: Any = MISSING
     name: str = MISSING
@@ -50,6 +51,7 @@ class LabConfig:
     deterministic: bool = MISSING
     verify: bool = MISSING
     drop_unused: bool = MISSING
+    connections: str | None = None
     max_steps: int | None = None
     output_root: str = MISSING
     base_cache: str = MISSING
@@ -94,15 +96,23 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
             yield from _targets(node._get_node(index), f"{path}[{index}]")
 
 
+def find(key: str, path: str) -> Callable[..., Any]:
+    """The callable behind a dotted path.
+
+    Raises:
+        LabError: naming `key`, if there is none.
+    """
+    try:
+        return get_method(path)
+    except Exception as error:
+        reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
+        raise LabError(f"{key}={path} can't be imported: {reason}") from error
+
+
 def _signature(path: str, target: str) -> inspect.Signature | None:
     """The parameters of a target; None for the few built-in callables that tell none."""
     try:
-        found = get_method(target)
-    except Exception as error:
-        reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
-        raise LabError(f"{path}._target_={target} can't be imported: {reason}") from error
-    try:
-        return inspect.signature(found)
+        return inspect.signature(find(f"{path}._target_", target))
     except ValueError:
         return None
 
@@ -160,7 +170,7 @@ def flat_parameters(config: DictConfig, choices: Mapping[str, Any]) -> dict[str,
         name = group.rpartition("@")[2].strip("/")
         if (choice is not None and not name.startswith("hydra") and name in config) or "." in name:
             flat[name] = choice
-    for key, value in _leaves(plain(config), ""):
+    for key, value in leaves(plain(config)):
         leaf = key.rpartition(".")[2]
         if leaf in HYDRA_KEYS - {"_target_"}:
             continue
@@ -171,13 +181,14 @@ def flat_parameters(config: DictConfig, choices: Mapping[str, Any]) -> dict[str,
     return flat
 
 
-def _leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested dicts and lists under its dotted path; a list of plain values is one value."""
     if isinstance(tree, dict) and tree:
         for key, value in tree.items():
-            yield from _leaves(value, f"{path}.{key}".lstrip("."))
+            yield from leaves(value, f"{path}.{key}".lstrip("."))
     elif isinstance(tree, list) and any(isinstance(item, (dict, list)) for item in tree):
         for index, value in enumerate(tree):
-            yield from _leaves(value, f"{path}.{index}")
+            yield from leaves(value, f"{path}.{index}")
     else:
         yield path, tree
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from pruning_lab.checkpoint import Builder
 from pruning_lab.data import Augments, Loaders, SegmentationData
 from pruning_lab.devices import TrainSettings
+from pruning_lab.distillation import Distillation
 from pruning_lab.floors import Floors
+from pruning_lab.graph.connections import Connections
 from pruning_lab.importance import Importance
 from pruning_lab.losses import Loss
 from pruning_lab.recovery import BaseTraining, Recovery
@@ -32,10 +34,12 @@ class Experiment:
         build_model: makes the untrained network.
         builder: how a checkpoint builds it again.
         make_loaders: (data, augmentation, seed) -> batches.
+        distillation: what recovery learns from the base; None: nothing.
         folder: of this run; `output_root` is that of all runs.
         base_cache: folder of trained bases, None keeps none.
         base_recipe: plain data that, with the data's fingerprint, determines the trained base.
         verify: compare the first cut with the masked model on real images.
+        connections: who reads which filter, by the user's word, see `graph.connections`; None finds all by itself.
         max_steps: pruning steps at most, None for as many as the budget takes.
         parameters, tags: what the tracking store is told of this run.
     """
@@ -55,6 +59,7 @@ class Experiment:
     validation: Validation
     folder: Path
     output_root: Path
+    distillation: Distillation | None = None
     base_cache: Path | None = None
     base_recipe: Mapping[str, Any] = field(default_factory=dict)
     tracker: Tracker = field(default_factory=NoTracker)
@@ -63,6 +68,7 @@ class Experiment:
     seed: int = 0
     deterministic: bool = False
     verify: bool = True
+    connections: Connections | None = None
     max_steps: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pruning_lab.errors import LabError
 from pruning_lab.floors import Floors, LayerFloors
 from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.connections import Connections
 from pruning_lab.graph.export import copy_of
 from pruning_lab.importance import Importance, Uniform, check_scores
 from pruning_lab.resources import Resources, measure
@@ -126,6 +127,7 @@ def inspect_model(
     selection: Selection,
     stop: StopRule,
     importance: Importance,
+    connections: Connections | None = None,
     dropped: tuple[str, ...] = (),
 ) -> Inspection:
     """Look a model over. It is neither trained nor changed.
@@ -133,12 +135,13 @@ def inspect_model(
     Args:
         image: float32 [1, C, H, W] on the model's device; its values don't matter.
         importance: ranks the groups for the budget; uniform shares of all layers stand in if it needs images.
+        connections: as for `ChannelGraph.trace`.
         dropped: unused parts that were taken out before.
 
     Raises:
         LabError: the model can't be traced, has no layer, or a floor names no layer.
     """
-    graph = ChannelGraph.trace(model, image)
+    graph = ChannelGraph.trace(model, image, connections=connections)
     if not graph.layers:
         raise LabError(f"{type(model).__name__} has no layer that reads its input; choose another model")
     original = measure(graph)

@@ -39,7 +39,7 @@ def prune(lab: Experiment) -> dict[str, float]:
     Returns:
         the run's summary: `best/val_iou`, `best/flops_fraction`, `test/iou`, ...
     """
-    with _tracked(lab):
+    with tracked(lab):
         state = begin(lab)
         failure: NonFiniteLossError | None = None
         try:
@@ -68,7 +68,7 @@ def begin(lab: Experiment) -> RunState:
     lab.tracker.tag("base_hash", digest)
     seed_everything(lab.seed)
     model = lab.settings.place(copy.deepcopy(base))
-    graph = ChannelGraph.trace(model, lab.example())
+    graph = ChannelGraph.trace(model, lab.example(), connections=lab.connections)
     original = measure(graph)
     state = RunState(
         model=model,
@@ -117,7 +117,7 @@ def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
         unmet = ", ".join(sorted(lab.stop(measure(state.graph).fractions_of(state.original))))
         lab.reporter.warn(
             f"the budget can't be met: {unmet} still above it and no group may leave; "
-            f"floors bind at {', '.join(choice.bound) or 'every layer'}; lower floors.* or raise the budget"
+            f"{_what_binds(choice)} or raise the budget"
         )
     return choice
 
@@ -155,8 +155,14 @@ def recover_at_end(lab: Experiment, state: RunState) -> None:
     finish_step(lab, state, validate(lab, state) | training_costs(report))
 
 
+def _what_binds(choice: Choice) -> str:
+    if choice.bound:
+        return f"floors bind at {', '.join(choice.bound)}; lower floors.*"
+    return "what is left is frozen, or kept by the importance method; choose another"
+
+
 @contextmanager
-def _tracked(lab: Experiment) -> Iterator[None]:
+def tracked(lab: Experiment) -> Iterator[None]:
     """Open the run in the tracking store, and close it with what became of it."""
     lab.tracker.start(lab.output_root, lab.parameters, lab.tags)
     try:

@@ -70,6 +70,24 @@ class MetricMinusPrice:
         ]
 
 
+class Within:
+    """Another promise, for rows that cost no more than a limit; the others promise nothing.
+
+    Args:
+        promise: of the rows within the limit.
+        flops: largest fraction of the base's FLOPs.
+        weights: largest fraction of the base's weights.
+    """
+
+    def __init__(self, promise: Promise, flops: float, weights: float) -> None:
+        self.promise = promise
+        self.limits = {"resources/flops_fraction": flops, "resources/weights_fraction": weights}
+
+    def __call__(self, history: Sequence[Row]) -> list[float]:
+        within = [all(_value(row, name) <= limit for name, limit in self.limits.items()) for row in history]
+        return [value if fits else -math.inf for value, fits in zip(self.promise(history), within, strict=True)]
+
+
 class Last:
     """Later is better: the last row is the most promising one."""
 

@@ -10,7 +10,7 @@ from pruning_lab.devices import TrainSettings
 from pruning_lab.errors import LabError
 from pruning_lab.losses import Loss
 from pruning_lab.schedules import SchedulerFactory, constant
-from pruning_lab.training import LoaderForEpoch, OnBatch, TrainReport, total_steps, train
+from pruning_lab.training import LoaderForEpoch, Objective, OnBatch, TaskLoss, TrainReport, total_steps, train
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -45,10 +45,11 @@ class BaseTraining:
         on_batch: OnBatch | None = None,
     ) -> TrainReport:
         """Trains the model in place, from epoch 0. Arguments and errors are those of `training.train`."""
+        settings = settings or TrainSettings()
         return train(
             model,
             loader_for_epoch,
-            loss=loss,
+            objective=TaskLoss(loss, settings),
             optimizer=self.optimizer(model.parameters()),
             scheduler=self.scheduler,
             epochs=self.epochs,
@@ -63,7 +64,8 @@ class Recovery:
     """How the network is healed after each cut, and once more at the end.
 
     `epochs`, or `steps` when given, are spent after every cut, `final_epochs` after the last one. Every
-    recovery starts its schedule anew from the optimizer's own learning rate. `optimizer_state` says whether
+    recovery starts its schedule anew from the optimizer's own learning rate, the final one from
+    `final_learning_rate` where that is given. `optimizer_state` says whether
     the optimizer's memory (moments, step counts) lives on from one recovery to the next (`keep`) or is
     emptied before each (`reset`).
     """
@@ -73,6 +75,7 @@ class Recovery:
     epochs: float | None = 1
     steps: int | None = None
     final_epochs: float = 0
+    final_learning_rate: float | None = None
     optimizer_state: str = "keep"
 
     def __post_init__(self) -> None:
@@ -93,7 +96,7 @@ class Recovery:
         optimizer: Optimizer,
         loader_for_epoch: LoaderForEpoch,
         *,
-        loss: Loss,
+        objective: Objective,
         final: bool = False,
         first_epoch: int = 0,
         settings: TrainSettings | None = None,
@@ -101,13 +104,16 @@ class Recovery:
     ) -> TrainReport:
         """Trains model and optimizer in place. Arguments and errors are those of `training.train`."""
         rewind(optimizer)
+        if final and self.final_learning_rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = self.final_learning_rate
         if self.optimizer_state == "reset":
             optimizer.state.clear()
         epochs, steps = self._length(final)
         return train(
             model,
             loader_for_epoch,
-            loss=loss,
+            objective=objective,
             optimizer=optimizer,
             scheduler=self.scheduler,
             epochs=epochs,

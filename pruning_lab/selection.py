@@ -116,7 +116,7 @@ class Selection:
         """Choose groups.
 
         Args:
-            scores: float [n_groups], higher is worth more.
+            scores: float [n_groups], higher is worth more; a group of infinite score stays.
             original: resources of the base.
         """
         ledger = Ledger(graph)
@@ -159,6 +159,6 @@ def _fractions(ledger: Ledger, original: Resources) -> dict[str, float]:
 
 
 def _in_order(ranks: Tensor, prunable: Tensor) -> Iterator[int]:
-    """Prunable groups, lowest rank first; ties in the order of their ids."""
+    """Groups that may leave, lowest rank first; ties in the order of their ids. One of infinite rank must stay."""
     order = ranks.argsort(stable=True)
-    yield from order[prunable[order]].tolist()
+    yield from order[(prunable & (ranks < torch.inf))[order]].tolist()

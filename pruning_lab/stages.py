@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pruning_lab.base_cache import base_hash, code_version, load_or_train
 from pruning_lab.devices import random_state, seed_everything
+from pruning_lab.distillation import objective_of
 from pruning_lab.errors import LabError
 from pruning_lab.experiment import Experiment
 from pruning_lab.graph.prove import verify
@@ -40,12 +41,17 @@ class Counted:
             yield image, mask
 
 
+def hash_of_base(lab: Experiment) -> str:
+    """What the base of this experiment is known by, whether it has been trained yet or not."""
+    code = code_version(lab.loss, lab.build_model())
+    facts = {"data": lab.data.fingerprint(), "code": code, "torch": torch.__version__}
+    return base_hash({**lab.base_recipe, **facts})
+
+
 def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
     """The base's hash, and the base on the CPU: from the cache, or trained now."""
     loaders = lab.loaders(lab.base.seed)
-    code = code_version(lab.loss, lab.build_model())
-    facts = {"data": lab.data.fingerprint(), "code": code, "torch": torch.__version__}
-    digest = base_hash({**lab.base_recipe, **facts})
+    digest = hash_of_base(lab)
 
     def build() -> nn.Module:
         seed_everything(lab.base.seed)
@@ -84,15 +90,16 @@ def prove_cut(lab: Experiment, state: RunState, groups: Tensor) -> None:
 
 
 def heal(lab: Experiment, state: RunState, name: str, final: bool) -> TrainReport:
-    """Train after a cut; every recovery of a run sees other shuffles."""
+    """Train after a cut, and learn from the base if that is asked for; every recovery of a run sees other shuffles."""
     loaders = lab.loaders()
+    objective = objective_of(lab.distillation, lab.loss, state.base, state.model, state.graph, lab.settings)
     total = lab.recovery.total_steps(len(loaders.train_loader(0)), final=final)
     with lab.reporter.task(name, total) as task:
         report = lab.recovery.heal(
             state.model,
             state.optimizer,
             loaders.train_loader,
-            loss=lab.loss,
+            objective=objective,
             final=final,
             first_epoch=state.epoch,
             settings=lab.settings,

@@ -5,86 +5,117 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from torch import nn
 
-from pruning_lab import lab
+from pruning_lab import __version__, controls, lab
 from pruning_lab.checkpoint import Builder
-from pruning_lab.config import build, fill_null, flat_parameters, plain
+from pruning_lab.config import build, fill_null, find, flat_parameters, leaves, plain
 from pruning_lab.data import SegmentationData
-from pruning_lab.devices import TrainSettings, seed_everything
+from pruning_lab.devices import TrainSettings
 from pruning_lab.errors import LabError
 from pruning_lab.experiment import Experiment
-from pruning_lab.inspection import inspect_model
-from pruning_lab.report.channel_graph import channel_graph
+from pruning_lab.graph.connections import Connections
+from pruning_lab.importance.at_widths import RandomAtWidths
 from pruning_lab.report.console import ConsoleReporter
-from pruning_lab.report.inspect import layers_table, reads_table, sentences, write_inspection
+from pruning_lab.report.runs import Run, read_run
 from pruning_lab.tracking import git_commit
-from pruning_lab.unused import WithoutUnused, drop_unused
+from pruning_lab.unused import WithoutUnused
 
 BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm", "drop_unused")
 """What of the config goes into a trained base; the data's fingerprint, the batch size and the code come on top."""
 
 
+SHARED_KEYS = (*BASE_KEYS, "recovery", "distillation", "selection", "max_steps")
+"""What a control that goes through the steps of a run shares with it."""
+
+RANDOM_CONTROLS = ("random", "uniform", "largest_layer_random", "random_at_widths")
+"""Options of `importance` that are there to be beaten."""
+
+
 def prune(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:
     """Prune a network; returns the summary metric that `returns` names."""
     experiment = experiment_of(config, folder, choices)
-    summary = lab.prune(experiment)
+    if choices.get("importance") in RANDOM_CONTROLS:
+        experiment = replace(experiment, tags={**experiment.tags, "control": choices["importance"]})
+    if isinstance(experiment.importance, RandomAtWidths):
+        run = _run_to_compare_with(config, config.importance.run, SHARED_KEYS)
+        experiment = controls.to_the_widths_of(run, experiment)
+    return _returned(config, lab.prune(experiment))
+
+
+def scratch(
+    config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str, same: str = "epochs", trust: bool = False
+) -> float:
+    """Control: train the pruned network of a finished run from fresh weights.
+
+    Args:
+        run: the run's folder.
+        same: what is spent as the run spent it, `epochs` or `compute` (FLOPs x images).
+        trust: build whatever class the run's checkpoint names; the model of this config is trusted anyway.
+    """
+    experiment = experiment_of(config, folder, choices)
+    reference = _run_to_compare_with(config, run, BASE_KEYS)
+    trusted = trust or (config.model._target_.partition(".")[0],)
+    return _returned(config, controls.scratch(experiment, reference, same, trusted))
+
+
+def flat(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str, same: str = "epochs") -> float:
+    """Control: train a U-Net that is as narrow at every level, with as many weights as a finished run's network.
+
+    Args:
+        run: the run's folder.
+        same: what is spent as the run spent it, `epochs` or `compute` (FLOPs x images).
+    """
+    experiment = experiment_of(config, folder, choices)
+    reference = _run_to_compare_with(config, run, BASE_KEYS)
+    return _returned(config, controls.flat(experiment, reference, same))
+
+
+def train_longer(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str) -> float:
+    """Control: give the base all the recoveries of a finished run, without its cuts.
+
+    Args:
+        run: the run's folder.
+    """
+    experiment = experiment_of(config, folder, choices)
+    reference = _run_to_compare_with(config, run, (*BASE_KEYS, "recovery", "distillation"))
+    return _returned(config, controls.train_longer(experiment, reference))
+
+
+def _run_to_compare_with(config: DictConfig, folder: str, shared: Sequence[str]) -> Run:
+    """A finished run, if it has the same settings as this config.
+
+    Args:
+        config: with everything filled in that comes from the data.
+        shared: top-level keys of which no setting may differ.
+
+    Raises:
+        LabError: one does.
+    """
+    run = read_run(Path(folder))
+    for key in shared:
+        if key not in run.config:
+            continue
+        here, there = (dict(leaves(plain(of[key]), key)) for of in (config, run.config))
+        for name in sorted((here.keys() | there.keys()) - {"base.cache"}):
+            if here.get(name) != there.get(name):
+                raise LabError(
+                    f"{name} is {here.get(name)} here and {there.get(name)} in {folder}: a control differs from its "
+                    f"run in nothing else; give the run's own settings, {name}={there.get(name)}"
+                )
+    return run
+
+
+def _returned(config: DictConfig, summary: Mapping[str, float]) -> float:
     if config.returns not in summary:
         raise LabError(f"returns={config.returns} is not in the run's summary; use one of {', '.join(sorted(summary))}")
     return summary[config.returns]
-
-
-def inspect(
-    config: DictConfig,
-    folder: Path,
-    choices: Mapping[str, Any],
-    size: Sequence[int] = (256, 256),
-    channels: int | None = None,
-    classes: int = 2,
-) -> None:
-    """Look a model over, without data and without training; tables and a picture go into the run's folder.
-
-    Args:
-        size: height and width of the image.
-        channels: of the image; None takes the model's `in_channels`, else 3.
-        classes: for a model that leaves them open.
-
-    Raises:
-        LabError: a size is impossible, or the model does not run on such an image.
-    """
-    image = _blank_image(config, size, channels)
-    fill_null(config.model, classes=classes, in_channels=image.shape[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    seed_everything(config.seed)
-    model = build(config.model)
-    gone = drop_unused(model, image) if config.drop_unused else []
-    parts = (build(config.floors), build(config.selection), build(config.stop), build(config.importance))
-    facts = inspect_model(model, image, *parts, dropped=tuple(gone))
-    reporter = ConsoleReporter()
-    reporter.show(layers_table(facts))
-    reporter.show(reads_table(facts))
-    for line in sentences(facts):
-        reporter.say(line)
-    write_inspection(folder, facts)
-    channel_graph(facts, folder / "figures" / "channel_graph.png")
-    reporter.say(f"saved in {folder}")
-
-
-def _blank_image(config: DictConfig, size: Sequence[int], channels: int | None) -> Tensor:
-    """Zeros, float32 [1, channels, *size]."""
-    if channels is None:
-        channels = config.model.get("in_channels") or 3
-    if len(size) != 2 or min(*size, channels) < 1:
-        raise LabError(f"task.size={list(size)} with {channels} channels is no image; give [height, width]")
-    return torch.zeros(1, channels, *size)
 
 
 def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Experiment:
@@ -111,6 +142,7 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
         floors=build(config.floors),
         stop=build(config.stop),
         recovery=build(config.recovery),
+        distillation=build(config.distillation),
         validation=build(config.validation),
         tracker=build(config.tracking),
         reporter=ConsoleReporter(),
@@ -122,9 +154,15 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
         seed=config.seed,
         deterministic=config.deterministic,
         verify=config.verify,
+        connections=connections_of(config),
         max_steps=config.max_steps,
         parameters=flat_parameters(config, choices),
-        tags={"git_commit": git_commit(), "command": _command(), "run_folder": str(folder)},
+        tags={
+            "git_commit": git_commit(Path(__file__).parent),
+            "version": __version__,
+            "command": _command(),
+            "run_folder": str(folder),
+        },
     )
 
 
@@ -138,16 +176,26 @@ def _fill_from_data(config: DictConfig, data: SegmentationData) -> None:
     fill_null(config.validation.promise, either=str(config.stop.get("_target_")).endswith(".Either"))
 
 
+def connections_of(config: DictConfig) -> Connections | None:
+    """The function that `connections` names."""
+    return None if config.connections is None else find("connections", config.connections)
+
+
 def _model_builder(config: DictConfig, data: SegmentationData) -> Callable[[], nn.Module]:
     """What makes the untrained model, without unused layers where these are to be dropped."""
     if not config.drop_unused:
         return lambda: build(config.model)
     image, _ = data.train[0]
-    return WithoutUnused(lambda: build(config.model), torch.zeros(1, data.channels, *image.shape[:2]))
+    return WithoutUnused(
+        lambda: build(config.model), torch.zeros(1, data.channels, *image.shape[:2]), connections_of(config)
+    )
 
 
 def _run_name(config: DictConfig, choices: Mapping[str, Any]) -> str:
-    """`ipad flops 0.25 seed 1`: what usually tells the runs of a comparison apart."""
+    """`ipad flops 0.25 seed 1`: what usually tells the runs of a comparison apart; a control leads with its task."""
+    task = choices.get("task", "prune")
+    if task != "prune":
+        return f"{task} {config.task.get('same', '')} seed {config.seed}".replace("  ", " ")
     budget = [f"{key} {value}" for key, value in plain(config.stop).items() if not key.startswith("_")]
     return " ".join([str(choices.get("importance", "")), *budget, f"seed {config.seed}"]).strip()
 

@@ -4,7 +4,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,23 @@ from pruning_lab.schedules import SchedulerFactory, make_scheduler
 
 LoaderForEpoch = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
 OnBatch = Callable[[float], None]
+Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""(model, image [N, C, H, W], mask int64 [N, H, W]) -> scalar to make small; image and mask are on the device."""
 
 
 class NonFiniteLossError(LabError):
     """The loss or its gradient is no longer a number. The model is as it was before the batch that failed."""
+
+
+@dataclass(frozen=True)
+class TaskLoss:
+    """The plain objective: a loss of the model's logits and the mask."""
+
+    loss: Loss
+    settings: TrainSettings = field(default_factory=TrainSettings)
+
+    def __call__(self, model: nn.Module, image: Tensor, mask: Tensor) -> Tensor:
+        return self.loss(self.settings.logits(model, image), mask)
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,7 @@ def train(
     model: nn.Module,
     loader_for_epoch: LoaderForEpoch,
     *,
-    loss: Loss,
+    objective: Objective,
     optimizer: Optimizer,
     scheduler: SchedulerFactory | None = None,
     epochs: float | None = None,
@@ -72,6 +85,7 @@ def train(
 
     Args:
         loader_for_epoch: epoch number -> sized iterable of (image float [N, C, H, W], mask int64 [N, H, W]).
+        objective: what is made small; `TaskLoss` where only the logits and the mask count.
         scheduler: see `schedules.make_scheduler`; None keeps the optimizer's rate.
         epochs, steps: the length, see `total_steps`.
         first_epoch: number of the first epoch, so that each training of a run sees other shuffles.
@@ -87,7 +101,7 @@ def train(
     settings.place(model).train()
     # Some of torch's schedulers refuse a length of 0; no step will be taken then.
     schedule = make_scheduler(scheduler, optimizer, planned) if scheduler and planned else None
-    stepper = _Stepper(model, loss, optimizer, schedule, settings)
+    stepper = _Stepper(model, objective, optimizer, schedule, settings)
     rate_start = rate_end = _learning_rate(optimizer)
     images, loss_sum = 0, 0.0
     started = time.perf_counter()
@@ -144,12 +158,12 @@ class _Stepper:
     def __init__(
         self,
         model: nn.Module,
-        loss: Loss,
+        objective: Objective,
         optimizer: Optimizer,
         schedule: LRScheduler | None,
         settings: TrainSettings,
     ) -> None:
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.model, self.objective, self.optimizer = model, objective, optimizer
         self.schedule, self.settings = schedule, settings
         scaled = settings.precision == "float16" and settings.device_type == "cuda"
         self.scaler = torch.amp.GradScaler(settings.device_type, enabled=scaled)
@@ -176,7 +190,7 @@ class _Stepper:
     def _backward(self, image: Tensor, mask: Tensor) -> float:
         image, mask = self.settings.move(image, mask)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(self.settings.logits(self.model, image), mask)
+        loss = self.objective(self.model, image, mask)
         value = loss.item()
         if not math.isfinite(value):
             raise _NonFiniteError(f"the loss is {value}")

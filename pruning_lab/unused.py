@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.connections import Connections
 from pruning_lab.graph.export import Inputs, as_inputs, copy_of, modes_kept, random_kept
 from pruning_lab.graph.interpreter import layer_name
 from pruning_lab.graph.prove import tensors_in
@@ -44,20 +45,20 @@ def dropped(model: nn.Module) -> list[str]:
 
 
 @torch.no_grad()
-def drop_unused(model: nn.Module, example_input: Inputs, graph: ChannelGraph | None = None) -> list[str]:
+def drop_unused(model: nn.Module, example_input: Inputs, connections: Connections | None = None) -> list[str]:
     """Drop the largest parts that hold unused layers only, in place.
 
     Each is tried on a copy first: it goes only if the model gives the same bits without it and still trains, so a
     layer that runs for nothing stays where its neighbours need it.
 
     Args:
-        graph: the model's channel graph, if it is known already.
+        connections: as for `ChannelGraph.trace`.
 
     Returns:
         the names of what was dropped.
     """
     inputs = as_inputs(example_input)
-    unused = set((graph or ChannelGraph.trace(model, inputs)).unused)
+    unused = set(ChannelGraph.trace(model, inputs, connections=connections).unused)
     trial = _Trial(model, inputs)
     gone: list[str] = []
     for name in _parts_of(model, unused) if unused else ():
@@ -71,7 +72,11 @@ def drop_unused(model: nn.Module, example_input: Inputs, graph: ChannelGraph | N
 def unused_weights(graph: ChannelGraph) -> int:
     """Parameters of the unused layers."""
     unused = set(graph.unused)
-    return sum(math.prod(t.shape) for name, t in graph.tensors.items() if t.trainable and layer_name(name) in unused)
+    return sum(
+        math.prod(info.shape)
+        for name, info in graph.tensors.items()
+        if info.trainable and not unused.isdisjoint((layer_name(name), name.rpartition(".")[0]))
+    )
 
 
 def unused_text(graph: ChannelGraph) -> str:
@@ -91,9 +96,13 @@ class WithoutUnused:
     Args:
         build_model: builds the whole model.
         image: float32 [1, C, H, W] to trace it with.
+        connections: as for `ChannelGraph.trace`.
     """
 
-    def __init__(self, build_model: Callable[[], nn.Module], image: Tensor) -> None:
+    def __init__(
+        self, build_model: Callable[[], nn.Module], image: Tensor, connections: Connections | None = None
+    ) -> None:
+        self._connections = connections
         self._build_model = build_model
         self._image = image
         self._names: list[str] | None = None
@@ -102,7 +111,7 @@ class WithoutUnused:
         model = self._build_model()
         if self._names is None:
             with random_kept():
-                self._names = drop_unused(model, self._image)
+                self._names = drop_unused(model, self._image, self._connections)
         else:
             drop(model, self._names)
         return model

@@ -78,6 +78,44 @@ def test_a_grouped_convolution_that_is_left_with_one_group_comes_back(tmp_path: 
     assert torch.equal(again(IMAGE), model(IMAGE))
 
 
+class Halves(nn.Module):
+    """Holds the width of its halves in an attribute, as Res2Net does."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.width = width
+        self.half = width // 2
+        self.first = nn.Conv2d(3, width, 3, padding=1)
+        self.norm = nn.InstanceNorm2d(width)
+        self.second = nn.Conv2d(self.half, 2, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        one, other = self.norm(self.first(image)).split(self.half, dim=1)
+        return self.second(one + other)
+
+
+def test_widths_that_the_model_holds_in_attributes_come_back(tmp_path: Path) -> None:
+    model, graph = traced(Halves())
+    cut(model, graph, random_groups(graph, 0.5))
+    assert model.half < 4
+    again = load(save(tmp_path, model, graph), trust=("tests",))
+    assert again.half == model.half
+    assert again.norm.num_features == model.norm.num_features
+    assert torch.equal(again(IMAGE), model(IMAGE))
+
+
+@pytest.mark.parametrize(
+    "entry", [{"": {"forward": 3}}, {"": {"half": "x"}}, {"first": {"nothing": 1}}, {"x": {"y": 1}}]
+)
+def test_attributes_of_a_strangers_folder_set_nothing_but_widths(entry: dict, tmp_path: Path) -> None:
+    model, graph = traced(Halves())
+    save(tmp_path, model, graph)
+    content = json.loads((tmp_path / ARCHITECTURE).read_text())
+    (tmp_path / ARCHITECTURE).write_text(json.dumps(content | {"attributes": entry}))
+    with pytest.raises(LabError, match="is no width"):
+        load(tmp_path, trust=("tests",))
+
+
 def test_the_original_is_on_record(pruned, tmp_path: Path) -> None:
     model, graph = pruned
     save(tmp_path, model, graph, about={"classes": ["a", "b", "c"]})

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from pruning_lab.losses import CrossEntropy
 from pruning_lab.recovery import BaseTraining, Recovery
+from pruning_lab.training import TaskLoss
 from tests.small import TinyNet, make_batches
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -58,7 +59,9 @@ def test_every_recovery_heals_with_every_optimizer_and_scheduler(recovery: str, 
     )
     made: Recovery = instantiate(config["recovery"], _convert_="all")
     model = TinyNet()
-    report = made.heal(model, made.new_optimizer(model), lambda epoch: make_batches(), loss=CrossEntropy())
+    report = made.heal(
+        model, made.new_optimizer(model), lambda epoch: make_batches(), objective=TaskLoss(CrossEntropy())
+    )
     assert report.steps == 2
     assert report.learning_rate_start == config["recovery"]["optimizer"]["lr"]
 

@@ -19,6 +19,10 @@ NEEDED = {
     "data=voc": ["data.root=x"],
     "model=custom": ["model._target_=torch.nn.Identity"],
     "importance=function": ["importance.path=a.b"],
+    "importance=random_at_widths": ["importance.run=x"],
+    "task=scratch": ["task.run=x"],
+    "task=flat": ["task.run=x"],
+    "task=train_longer": ["task.run=x"],
 }
 OPTIONS = sorted(
     (folder.name, option.stem)

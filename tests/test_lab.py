@@ -174,6 +174,16 @@ def test_the_most_promising_of_the_last_models_is_kept(tmp_path: Path) -> None:
     assert read_architecture(tmp_path / "run" / "model")["about"]["step"] == history[-2]["step"]
 
 
+def test_connections_by_hand_reach_the_graph(tmp_path: Path) -> None:
+    asked = set()
+
+    def connections(layer: str, index: int, consumer: str) -> None:
+        asked.add((layer, consumer))
+
+    lab.prune(tiny_lab(tmp_path, connections=connections, max_steps=1))
+    assert ("inc.conv1", "inc.conv2") in asked
+
+
 def test_max_steps_ends_the_run(tmp_path: Path) -> None:
     tracker = Recorder()
     summary = lab.prune(tiny_lab(tmp_path, max_steps=1, tracker=tracker))

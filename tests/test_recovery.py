@@ -9,13 +9,16 @@ from pruning_lab.errors import LabError
 from pruning_lab.losses import CrossEntropy
 from pruning_lab.recovery import BaseTraining, Recovery
 from pruning_lab.schedules import linear
+from pruning_lab.training import TaskLoss
 from tests.small import TinyNet, make_batches
 
 adam = partial(Adam, lr=0.01)
 
 
 def heal(recovery: Recovery, model: TinyNet, optimizer, **arguments):
-    return recovery.heal(model, optimizer, lambda epoch: make_batches(), loss=CrossEntropy(), **arguments)
+    return recovery.heal(
+        model, optimizer, lambda epoch: make_batches(), objective=TaskLoss(CrossEntropy()), **arguments
+    )
 
 
 @pytest.fixture
@@ -84,3 +87,10 @@ def test_the_base_is_trained_for_its_epochs_or_steps(model: TinyNet) -> None:
     for base, steps in ((BaseTraining(adam, epochs=2), 6), (BaseTraining(adam, epochs=2, steps=4), 4)):
         report = base.train(model, lambda epoch: make_batches(), loss=CrossEntropy())
         assert report.steps == base.total_steps(3) == steps
+
+
+def test_the_final_recovery_may_start_from_a_rate_of_its_own(model: TinyNet) -> None:
+    recovery = Recovery(adam, epochs=1, final_epochs=1, final_learning_rate=0.125)
+    optimizer = recovery.new_optimizer(model)
+    own = heal(recovery, model, optimizer).learning_rate_start
+    assert heal(recovery, model, optimizer, final=True).learning_rate_start == 0.125 != own

@@ -9,7 +9,7 @@ from pruning_lab.devices import TrainSettings
 from pruning_lab.errors import LabError
 from pruning_lab.losses import CrossEntropy
 from pruning_lab.schedules import linear
-from pruning_lab.training import NonFiniteLossError, total_steps, train
+from pruning_lab.training import NonFiniteLossError, TaskLoss, total_steps, train
 from tests.small import TinyNet, make_batches, same_state, state_of
 
 
@@ -17,9 +17,9 @@ def run(model: TinyNet, batches=None, **arguments):
     """Trains with defaults that suit these tests."""
     batches = make_batches() if batches is None else batches
     optimizer = arguments.pop("optimizer", None) or SGD(model.parameters(), lr=0.1)
-    arguments.setdefault("loss", CrossEntropy())
     loader = arguments.pop("loader", lambda epoch: batches)
-    return train(model, loader, optimizer=optimizer, **arguments)
+    objective = TaskLoss(arguments.pop("loss", CrossEntropy()), arguments.get("settings") or TrainSettings())
+    return train(model, loader, objective=objective, optimizer=optimizer, **arguments)
 
 
 def test_it_learns() -> None:

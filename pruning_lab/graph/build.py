@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, Consumer, CostTerm, Size, TensorInfo, by_layer
-from pruning_lab.graph.connections import Connections, Links, answered, ask, interpret_by_hand
+from pruning_lab.graph.connections import Connections, answered, ask, interpret_by_hand
 from pruning_lab.graph.export import TraceError, copy_of, export, random_kept
 from pruning_lab.graph.flow import flows_of
 from pruning_lab.graph.interpreter import Interpreter, layer_name
@@ -60,28 +60,33 @@ def read_graph(
         interpret_by_hand(interpreter, model, inputs, connections)
         graph, group_of_label = _number(interpreter, model, set())
         return graph, Reading(None, {}, group_of_label, [], [], answered(interpreter.links))
-    training_inputs = None
-    links: Links = {}
-    while True:
-        interpreter = Interpreter(RULES, canonical_names(model))
-        interpreter.links = links
-        values = interpreter.run(program)
-        if connections is None or links:
-            break
-        widths = {name: len(row) for name, row in interpreter.layers.items()}
-        links = ask(connections, widths, {read.layer: len(read.channels) for read in interpreter.reads})
-        if not links:
-            break
-    training_inputs = _inputs_of_training(model, inputs, set(interpreter.tensors))
-    only_training = _read_training(interpreter, model, training_inputs) if training_inputs else set()
-    graph, group_of_label = _number(interpreter, model, only_training)
+    interpreter, values = _interpret(program, model, connections)
+    suspects, sizes = [*interpreter.suspects, *interpreter.contracted], list(interpreter.sizes)
+    graph, group_of_label = _number(interpreter, model, _read_training(interpreter, model, inputs))
     graph.flows = flows_of(program, interpreter.canonical)
-    suspects = [(name, group_of_label[labels]) for name, labels in [*interpreter.suspects, *interpreter.contracted]]
-    sizes = [
-        (path, tuple(group_of_label[part] if isinstance(part, Tensor) else part for part in parts))
-        for path, parts in interpreter.sizes
-    ]
-    return graph, Reading(program, values, group_of_label, suspects, sizes, answered(links))
+    reading = Reading(
+        program,
+        values,
+        group_of_label,
+        [(name, group_of_label[labels]) for name, labels in suspects],
+        [(path, tuple(group_of_label[p] if isinstance(p, Tensor) else p for p in parts)) for path, parts in sizes],
+        answered(interpreter.links),
+    )
+    return graph, reading
+
+
+def _interpret(
+    program: ExportedProgram, model: nn.Module, connections: Connections | None
+) -> tuple[Interpreter, dict[fx.Node, Any]]:
+    """Run the program on labels; where the user has something to say of the layers found, run it again with that."""
+    interpreter = Interpreter(RULES, canonical_names(model))
+    values = interpreter.run(program)
+    if connections is None:
+        return interpreter, values
+    widths = {name: len(row) for name, row in interpreter.layers.items()}
+    links = ask(connections, widths, {read.layer: len(read.channels) for read in interpreter.reads})
+    interpreter = Interpreter(RULES, canonical_names(model), links)
+    return interpreter, interpreter.run(program)
 
 
 def canonical_names(model: nn.Module) -> dict[str, str]:
@@ -130,12 +135,13 @@ def _enlarged(image: Tensor) -> Tensor:
 
 
 def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Tensor, ...]) -> set[str]:
-    """Add the training graph's ties and reads. Returns the layers that only it has."""
+    """Add the ties and reads of layers that only training runs. Returns these layers."""
+    tried = _inputs_of_training(model, inputs, set(interpreter.tensors))
+    if tried is None:
+        return set()
     known = set(interpreter.layers)
-    kept = list(interpreter.suspects), list(interpreter.contracted), list(interpreter.sizes)
     interpreter.count_costs = False
-    interpreter.run(export(model, inputs, training=True))
-    interpreter.suspects, interpreter.contracted, interpreter.sizes = kept
+    interpreter.run(export(model, tried, training=True))
     added = set(interpreter.layers) - known
     for name in added:
         interpreter.space.freeze(interpreter.layers[name], "runs only in training")

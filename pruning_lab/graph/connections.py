@@ -15,16 +15,13 @@ from torch import Tensor, fx, nn
 
 from pruning_lab.errors import LabError
 from pruning_lab.graph.export import TraceError, first_line, modes_kept, random_kept
-from pruning_lab.graph.interpreter import Interpreter
+from pruning_lab.graph.interpreter import Interpreter, Links
 from pruning_lab.graph.values import Value
 
 aten = torch.ops.aten
 
 Connections = Callable[[str, int, str], "int | Iterable[int] | None"]
 """(layer, filter, consumer layer) -> the consumer's input channel, or several, or None where it reads none of it."""
-
-Links = dict[str, list[tuple[int, str, int]]]
-"""Consumer -> [(input channel, layer, filter)]."""
 
 
 def ask(connections: Connections, widths: Mapping[str, int], inputs: Mapping[str, int]) -> Links:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,21 +33,40 @@ def as_inputs(example_input: Inputs) -> tuple[Tensor, ...]:
     return inputs
 
 
+def tensors_in(output: object) -> Iterator[Tensor]:
+    """All tensors of a model's output: itself, or nested in mappings, sequences and dataclasses."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for item in output.values():
+            yield from tensors_in(item)
+    elif isinstance(output, Sequence) and not isinstance(output, str):
+        for item in output:
+            yield from tensors_in(item)
+    elif is_dataclass(output):
+        for item in fields(output):
+            yield from tensors_in(getattr(output, item.name))
+
+
 def export(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False) -> ExportedProgram:
-    """Export a model's ATen graph in evaluation or in training mode; its modes and gradients are left as they were.
+    """Export a model's ATen graph in evaluation or in training mode, its outputs as a flat list of tensors.
+
+    Modes, gradients and the model itself are left as they were.
 
     Raises:
         TraceError: torch.export refuses; the first line of its reason is passed on.
     """
-    with modes_kept(model), warnings.catch_warnings(), _quiet_logs():
+    with modes_kept(model), _flat_outputs(model), warnings.catch_warnings(), _quiet_logs():
         warnings.simplefilter("ignore")
         model.train(training)
         try:
             return torch.export.export(model, inputs, strict=False)
         except Exception as error:
+            mode = " in training mode, in which alone some of its layers run" if training else ""
+            what = f"{type(error).__name__}: {first_line(error)}"
             raise TraceError(
-                f"{type(model).__name__} can't be traced: {type(error).__name__}: {first_line(error)} (forward must "
-                "run on tensors alone, with no branch on their values; else pass connections=, see ChannelGraph.trace)"
+                f"{type(model).__name__} can't be traced{mode}: {what} (forward must run on tensors alone, with no "
+                "branch on their values; else pass connections=, see ChannelGraph.trace)"
             ) from error
 
 
@@ -75,6 +97,25 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
         for module, mode in modes.items():
             module.training = mode
             module.__dict__.update(plain[module])
+
+
+@contextmanager
+def _flat_outputs(model: nn.Module) -> Iterator[None]:
+    """Let the model return a list of tensors: export takes only such classes around them as it knows."""
+    forward = model.forward
+
+    @functools.wraps(forward)
+    def flat(*args: Any, **kwargs: Any) -> list[Tensor]:
+        return list(tensors_in(forward(*args, **kwargs)))
+
+    before = vars(model).get("forward")
+    vars(model)["forward"] = flat
+    try:
+        yield
+    finally:
+        del vars(model)["forward"]
+        if before is not None:
+            vars(model)["forward"] = before
 
 
 @contextmanager

@@ -43,15 +43,22 @@ class Cost:
 
 Rule = Callable[..., Any]
 
+Links = dict[str, list[tuple[int, str, int]]]
+"""Consumer -> [(input channel, layer, filter)]."""
+
 
 class Interpreter:
     """Collects what a network's operators say of its channels, over one or several exported graphs."""
 
-    def __init__(self, rules: dict[Any, Rule], canonical: dict[str, str]) -> None:
-        """`canonical`: the one name under which each parameter and buffer is known, for those that have several."""
-        self.rules = rules
-        self.canonical = canonical
-        self.links: dict[str, list[tuple[int, str, int]]] = {}
+    def __init__(self, rules: dict[Any, Rule], canonical: dict[str, str], links: Links | None = None) -> None:
+        """Start with nothing known.
+
+        Args:
+            canonical: every name of a parameter or buffer -> the one under which it is known here.
+            links: what the user says of a consumer's channels, see `connected`.
+        """
+        self.rules, self.canonical = rules, canonical
+        self.links: Links = links or {}
         self.space = LabelSpace()
         self.tensors: dict[str, Value] = {}
         self.layers: dict[str, Tensor] = {}
@@ -128,7 +135,7 @@ class Interpreter:
         return self.tensors[name]
 
     def connected(self, consumer: str, row: Tensor) -> Tensor:
-        """What a layer reads: as found, or as `links` (consumer -> [(channel, layer, filter)]) say instead."""
+        """What a layer reads: as found, or as the links say instead."""
         if not self.links:
             return row
         row = row.clone()
@@ -149,7 +156,7 @@ class Interpreter:
             rule = self.rules["pointwise" if pointwise else "unknown"]
         try:
             result = rule(self, node, *args, **kwargs)
-        except (ValueError, TypeError, IndexError, KeyError, RuntimeError):
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError):
             # An operator may be called in ways that nobody foresaw. Less is pruned then, and nothing breaks.
             result = self.rules["unknown"](self, node, *args, **kwargs)
         sources = [value for source in node.all_input_nodes for value in values_in(values[source])]

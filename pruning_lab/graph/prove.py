@@ -7,9 +7,10 @@ channels leave, or goes on with the wrong ones; trying it out is the only way to
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from pruning_lab.errors import LabError
 from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.channel_graph import ChannelGraph
-from pruning_lab.graph.export import Inputs, TraceError, as_inputs, copy_of, first_line
+from pruning_lab.graph.export import Inputs, TraceError, as_inputs, copy_of, first_line, tensors_in
 from pruning_lab.graph.held_sizes import held_sizes
 from pruning_lab.graph.reference import run_without
 from pruning_lab.surgery import cut, mask
@@ -99,21 +100,6 @@ def _relative(one: Tensor, other: Tensor) -> float:
     return apart / largest if largest > 0 else apart
 
 
-def tensors_in(output: object) -> Iterator[Tensor]:
-    """All tensors of a model's output: itself, or nested in mappings, sequences and dataclasses."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        for item in output.values():
-            yield from tensors_in(item)
-    elif isinstance(output, Sequence) and not isinstance(output, str):
-        for item in output:
-            yield from tensors_in(item)
-    elif is_dataclass(output):
-        for item in fields(output):
-            yield from tensors_in(getattr(output, item.name))
-
-
 def freeze_guilty(model: nn.Module, graph: ChannelGraph, reading: Reading, inputs: tuple[Tensor, ...]) -> ChannelGraph:
     """The graph with those groups frozen whose cut breaks the model, or makes it compute something else."""
     claims = _claims(graph, reading)
@@ -161,6 +147,7 @@ class _Claim:
     places: tuple[str, ...]
     groups: tuple[int, ...]
     suspected: bool
+    contracted: bool
 
 
 def _claims(graph: ChannelGraph, reading: Reading) -> list[_Claim]:
@@ -183,7 +170,8 @@ def _claims(graph: ChannelGraph, reading: Reading) -> list[_Claim]:
     claims = []
     for key, groups in together.items():
         names = tuple(reading.suspects[one][0] if isinstance(one, int) else f"code behind {one}" for one in key)
-        claims.append(_Claim(names, tuple(groups), isinstance(key[0], int)))
+        contracted = bool(graph.contracted[groups].any())
+        claims.append(_Claim(names, tuple(groups), isinstance(key[0], int), contracted))
     return claims
 
 
@@ -198,25 +186,25 @@ class _Trial:
             torch.randn(item.shape, generator=self.generator).to(item) if item.is_floating_point() else item
             for item in inputs
         )
-        self.tolerance, self.count = ROUNDING, 0
-        if bool((graph.contracted & graph.prunable).any()):
-            self._double()
+        self.count = 0
 
-    def _double(self) -> None:
-        """Attention's scale may depend on a width, which changes little: that is only seen in double precision."""
-        doubled = tuple(item.double() if item.is_floating_point() else item for item in self.inputs)
+    @functools.cached_property
+    def doubled(self) -> tuple[nn.Module, tuple[Tensor, ...]] | None:
+        """Model and inputs in double precision; None if the model does not run so."""
+        model = copy_of(self.model).double()
+        inputs = tuple(item.double() if item.is_floating_point() else item for item in self.inputs)
         try:
             with torch.no_grad():
-                self.model.double()(*doubled)
+                model(*inputs)
         except (RuntimeError, TypeError):
-            self.model.float()
-        else:
-            self.inputs, self.tolerance = doubled, ROUNDING_OF_DOUBLES
+            return None
+        return model, inputs
 
     def __call__(self, claims: list[_Claim]) -> str | None:
         """What goes wrong when some of every claim's groups, at most a third, are cut; None if nothing does.
 
         How many is drawn anew for each: numbers that belong together must not stay in proportion by chance.
+        Attention's scale may depend on a width, which changes little: that is only seen in double precision.
         """
         self.count += 1
         removed = torch.zeros(len(self.graph), dtype=torch.bool)
@@ -226,11 +214,15 @@ class _Trial:
             removed[[claim.groups[place] for place in order[:number].tolist()]] = True
         for name in self.graph.emptied(removed):
             removed[self.graph.layers[name][0]] = False
+        model, inputs, tolerance = self.model, self.inputs, ROUNDING
+        if all(claim.contracted for claim in claims) and self.doubled is not None:
+            (model, inputs), tolerance = self.doubled, ROUNDING_OF_DOUBLES
         try:
-            apart = _compare(self.model, self.graph, removed, self.inputs, self.reading, removed)
+            apart = _compare(model, self.graph, removed, inputs, self.reading, removed)
         except Exception as error:  # whatever the model's own code raises is the answer
             return f"a cut raises {type(error).__name__}: {first_line(error)}"
-        return None if apart <= self.tolerance else f"a cut changes the output by {apart:.0e}"
+        # Where the output is not finite there is nothing to compare, and the cut has run.
+        return f"a cut changes the output by {apart:.0e}" if apart > tolerance else None
 
 
 def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
@@ -243,14 +235,15 @@ def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
 
 
 def _rounds(claims: list[_Claim], generator: torch.Generator) -> list[list[_Claim]]:
-    """All claims; and where there are suspects, one half of the claims and the other.
+    """All claims; where there are suspects, one half of the claims and the other; and what attention contracts.
 
-    Two numbers that the model's code compares may agree when both claims are cut: there they are not.
+    Two numbers that the model's code compares may agree when both claims are cut: in the halves they are not.
     """
     if not any(claim.suspected for claim in claims):
         return [claims] if claims else []
     order = torch.randperm(len(claims), generator=generator).tolist()
-    return [claims, *([claims[place] for place in half] for half in (order[::2], order[1::2]) if half)]
+    halves = ([claims[place] for place in half] for half in (order[::2], order[1::2]))
+    return [chosen for chosen in (claims, *halves, [claim for claim in claims if claim.contracted]) if chosen]
 
 
 def _guilty(claims: list[_Claim], trial: _Trial) -> dict[_Claim, str]:

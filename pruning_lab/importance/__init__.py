@@ -5,6 +5,7 @@
 
 from pruning_lab.importance.ablation import Ablation
 from pruning_lab.importance.apoz import Apoz
+from pruning_lab.importance.at_widths import random_at_widths
 from pruning_lab.importance.bn_scale import BnScale
 from pruning_lab.importance.chip import Chip
 from pruning_lab.importance.combine import Product, RankAverage, WeightedSum
@@ -58,4 +59,5 @@ __all__ = [
     "check_scores",
     "cross_entropy",
     "main_output",
+    "random_at_widths",
 ]

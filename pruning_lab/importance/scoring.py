@@ -29,7 +29,7 @@ class Importance(Protocol):
     """Anything that scores groups."""
 
     def __call__(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> Tensor:
-        """Float tensor [n_groups], higher is worth more."""
+        """Float tensor [n_groups], higher is worth more; infinity forbids that the group leaves."""
 
 
 class FilterImportance(ABC):
@@ -148,6 +148,7 @@ def check_scores(scores: Tensor, graph: ChannelGraph, method: object) -> Tensor:
         found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise LabError(f"importance {name} must return a float tensor [{len(graph)}], one score per group, not {found}")
     scores = scores.detach().float().cpu()
-    if not bool(torch.isfinite(scores[graph.prunable]).all()):
+    # Infinity is a way to say that a group must stay; minus infinity and NaN say nothing.
+    if not bool((scores[graph.prunable] > -torch.inf).all()):
         raise LabError(f"importance {name} returned scores that are not finite; check its formula on this model")
     return scores

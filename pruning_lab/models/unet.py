@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pruning_lab.errors import LabError
 from pruning_lab.models.checking import at_least_one, one_of
 
 UPSAMPLINGS = ("bilinear", "transposed")
@@ -28,11 +27,11 @@ class DoubleConv(nn.Module):
 class UNet(nn.Module):
     """Image [N, in_channels, H, W] -> logits [N, classes, H, W], for any H and W.
 
-    Level i of the encoder (`inc`, `down1`, `down2`, ...) has width * 2^i filters at 1/2^i of the resolution;
-    the decoder (`up1`, `up2`, ...) climbs back, each block reading the encoder's features of its level beside
-    those from below. With bilinear up-sampling nothing reduces the channels on the way up, so that the
-    deepest level has half the filters and each decoder block ends with as many as the next skip connection
-    brings.
+    Level i of the encoder (`inc`, `down1`, `down2`, ...) has width * growth^i filters at 1/2^i of the
+    resolution; the decoder (`up1`, `up2`, ...) climbs back, each block reading the encoder's features of its
+    level beside those from below. With bilinear up-sampling nothing reduces the channels on the way up, so
+    that the deepest level has no more filters than the one above it, and each decoder block ends with as many
+    as the next skip connection brings.
 
     Args:
         in_channels: channels of the image.
@@ -40,6 +39,7 @@ class UNet(nn.Module):
         width: filters of the first level.
         depth: how many times the resolution is halved.
         upsampling: `bilinear`, or `transposed` for learned 2x2 transposed convolutions.
+        growth: filters of a level over those of the level above it; 1 makes a flat network.
     """
 
     def __init__(
@@ -49,26 +49,28 @@ class UNet(nn.Module):
         width: int = 64,
         depth: int = 4,
         upsampling: str = "bilinear",
+        growth: int = 2,
     ) -> None:
         super().__init__()
-        _check(in_channels, classes, width, depth, upsampling)
+        _check(in_channels, classes, width, depth, upsampling, growth)
         self.in_channels = in_channels
         self.classes = classes
         self.width = width
         self.depth = depth
         self.upsampling = upsampling
+        self.growth = growth
         bilinear = upsampling == "bilinear"
-        widths = [width * 2**level for level in range(depth + 1)]
+        widths = [width * growth**level for level in range(depth + 1)]
         if bilinear:
-            widths[-1] //= 2
+            widths[-1] = widths[-2]
         self.inc = DoubleConv(in_channels, width, width)
         for level in range(1, depth + 1):
             self.add_module(f"down{level}", DoubleConv(widths[level - 1], widths[level], widths[level]))
         for rise, level in enumerate(reversed(range(depth)), start=1):
             skip = widths[level]
-            out = skip // 2 if bilinear and level > 0 else skip
+            out = widths[level - 1] if bilinear and level > 0 else skip
             if not bilinear:
-                self.add_module(f"upsample{rise}", nn.ConvTranspose2d(2 * skip, skip, 2, stride=2))
+                self.add_module(f"upsample{rise}", nn.ConvTranspose2d(widths[level + 1], skip, 2, stride=2))
             self.add_module(f"up{rise}", DoubleConv(2 * skip, skip, out))
         self.outc = nn.Conv2d(width, classes, 1)
 
@@ -93,8 +95,6 @@ class UNet(nn.Module):
         return self.get_submodule(f"upsample{rise}")(features)[..., :height, :width]
 
 
-def _check(in_channels: int, classes: int, width: int, depth: int, upsampling: str) -> None:
-    at_least_one(in_channels=in_channels, classes=classes, width=width, depth=depth)
+def _check(in_channels: int, classes: int, width: int, depth: int, upsampling: str, growth: int) -> None:
+    at_least_one(in_channels=in_channels, classes=classes, width=width, depth=depth, growth=growth)
     one_of("upsampling", upsampling, UPSAMPLINGS)
-    if upsampling == "bilinear" and width % 2 and depth > 1:
-        raise LabError(f"model.width={width} must be even with bilinear up-sampling, which halves it")

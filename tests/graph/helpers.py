@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.export import copy_of
-from pruning_lab.graph.prove import tensors_in
+from pruning_lab.graph.export import copy_of, tensors_in
 from pruning_lab.surgery import cut, mask
 
 

@@ -221,6 +221,71 @@ def nested_outputs() -> nn.Module:
     )
 
 
+@dataclass
+class Outputs:
+    """What a model of some other library may return."""
+
+    scores: Tensor
+    features: list[Tensor]
+    note: str = "not a tensor"
+
+
+def dataclass_outputs() -> nn.Module:
+    return Apply(
+        lambda m, x: Outputs(m.last(y := functional.relu(m.second(m.first(x)))), [y.mean((1, 2, 3))]),
+        first=conv(3, 8),
+        second=conv(8, 6),
+        last=conv(6, 2),
+    )
+
+
+def gated_linear_unit() -> nn.Module:
+    return sequence(conv(3, 8), nn.GLU(dim=1), conv(4, 6), conv(6, 2))
+
+
+def patches_and_back() -> nn.Module:
+    """Unfold and fold: each channel is as many as the kernel has places, and then one again."""
+
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        columns = functional.unfold(m.first(x), 2, stride=2) * 2
+        return m.last(functional.fold(torch.tanh(columns), x.shape[2:], 2, stride=2))
+
+    return Apply(forward, first=conv(3, 6), last=conv(6, 2))
+
+
+def interleaved() -> nn.Module:
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        y = m.first(x)
+        return m.last(y[:, ::2] * torch.sigmoid(y[:, 1::2]))
+
+    return Apply(forward, first=conv(3, 8), last=conv(4, 2))
+
+
+def without_gradient() -> nn.Module:
+    """A part of forward runs under no_grad, and operators work in place."""
+
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        y = m.first(x).relu_()
+        with torch.no_grad():
+            gate = torch.sigmoid(m.gate(y)).mul_(2)
+        return m.last((y * gate).add_(1))
+
+    return Apply(forward, first=conv(3, 8), gate=conv(8, 8), last=conv(8, 2))
+
+
+def windows() -> nn.Module:
+    """Swin's way: pixels are rolled and dealt into windows by a view and a permutation; channels pass through."""
+
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        y = torch.roll(m.first(x).permute(0, 2, 3, 1), shifts=(-1, -1), dims=(1, 2))
+        count, height, width, _ = y.shape
+        y = y.view(count, height // 4, 4, width // 4, 4, -1).permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, y.shape[-1])
+        y = torch.tanh(m.inside(y)).view(count, height // 4, width // 4, 4, 4, -1).permute(0, 1, 3, 2, 4, 5)
+        return m.last(y.reshape(count, height, width, -1).permute(0, 3, 1, 2))
+
+    return Apply(forward, first=conv(3, 8), inside=nn.Linear(8, 6), last=conv(6, 2))
+
+
 def flatten_to_linear() -> nn.Module:
     return nn.Sequential(
         conv(3, 6), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(24, 10), nn.ReLU(), nn.Linear(10, 3)
@@ -474,6 +539,12 @@ CASES: dict[str, Case] = {
     "attention with its own scale": Case(lambda: attention(0.4), ((2, 3, 4, 4),)),
     "attention with the default scale": Case(lambda: attention(None), ((2, 3, 4, 4),)),
     "MultiheadAttention": Case(multihead, ((2, 3, 4, 4),)),
+    "outputs in a dataclass": Case(dataclass_outputs, mixes=True),
+    "gated linear unit": Case(gated_linear_unit),
+    "unfold and fold": Case(patches_and_back),
+    "interleaved slices": Case(interleaved),
+    "in place, and without gradient": Case(without_gradient),
+    "windows": Case(windows),
     "head that only training runs": Case(training_head),
 }
 

@@ -181,3 +181,15 @@ def test_what_cannot_be_traced_is_one_line_with_the_mend(model: nn.Module, examp
     assert isinstance(caught.value, LabError)
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words)
+
+
+def test_training_that_cannot_be_traced_is_told() -> None:
+    """Evaluation can be exported; training branches on a value, and nobody knows what its extra head reads."""
+
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        y = m.first(x)
+        return m.head(y) if m.training and y.sum() < 1e9 else m.last(y)
+
+    model = Apply(forward, first=conv(3, 4), head=conv(4, 2), last=conv(4, 2)).eval()
+    with pytest.raises(TraceError, match="in training mode, in which alone some of its layers run"):
+        ChannelGraph.trace(model, torch.zeros(1, 3, 8, 8))

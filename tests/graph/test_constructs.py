@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pruning_lab.graph import ChannelGraph, verify
-from pruning_lab.graph.export import copy_of
-from pruning_lab.graph.prove import tensors_in
+from pruning_lab.graph.export import copy_of, tensors_in
 from pruning_lab.surgery import cut, mask
 from tests.graph.helpers import all_understood, cut_against_masked, difference, draw
 from tests.graph.networks import CASES, Apply, conv, make

@@ -175,6 +175,12 @@ def test_a_factor_that_starts_at_zero_hides_no_mistake() -> None:
     assert not graph.prunable[graph.layers["first"]].any()
 
 
+def test_outputs_that_are_not_finite_accuse_nobody() -> None:
+    model = Apply(lambda m, x: m.last(torch.exp(m.first(x) * 1e6)), first=conv(3, 4), last=conv(4, 2)).eval()
+    graph = ChannelGraph.trace(model, IMAGE)
+    assert graph.prunable[graph.layers["first"]].all()
+
+
 def forward_passes(model: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     """How often the model or a copy of it runs while it is traced."""
     counted = []

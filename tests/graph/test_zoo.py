@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.graph import ChannelGraph, verify
-from pruning_lab.graph.prove import tensors_in
+from pruning_lab.graph.export import tensors_in
 from pruning_lab.surgery import cut
 from tests.graph.helpers import all_understood, cut_against_masked, draw
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pruning_lab import importance
+from pruning_lab.checkpoint import Builder, save
 from pruning_lab.graph import ChannelGraph
 from tests.importance.nets import EXAMPLE, batches, build
 
@@ -24,7 +27,18 @@ def option(name: str) -> DictConfig:
     assert isinstance(config, DictConfig)
     if name == "function":
         config.path, config.parameters = "tests.importance.test_family.first_weights", {"power": 2}
+    if name == "random_at_widths":
+        config.run = finished_run()
     return config
+
+
+@cache
+def finished_run() -> str:
+    """A folder with a model as a run leaves it, of the network that is scored here."""
+    folder = tempfile.mkdtemp()
+    model = build("chain")
+    save(Path(folder) / "model", model, ChannelGraph.trace(model, EXAMPLE), Builder("tests.Chain"))
+    return folder
 
 
 def nodes(config: Any) -> Iterator[dict[str, Any]]:

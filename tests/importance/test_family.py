@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pruning_lab import importance
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import Importance, check_scores
+from pruning_lab.importance.at_widths import RandomAtWidths
 from pruning_lab.surgery import cut
 from tests.importance.nets import EXAMPLE, NETS, batches, build, regrouped
 
@@ -55,6 +56,9 @@ CASES: dict[str, Case] = {
     "ablation": Case(lambda: importance.Ablation("logits")),
     "random": Case(importance.Random, follows_filters=False, sees_useless=False),
     "uniform": Case(lambda: importance.Uniform(importance.WeightNorm())),
+    "random_at_widths": Case(
+        lambda: RandomAtWidths({"conv1": 4, "conv2": 5, "head": 3}), False, sees_useless=False, nets=("chain",)
+    ),
     "largest_layer_random": Case(importance.LargestLayerRandom, follows_filters=False, sees_useless=False),
     "weighted_sum": Case(lambda: importance.WeightedSum([importance.WeightNorm(), importance.MeanActivation()])),
     "product": Case(lambda: importance.Product([importance.WeightNorm(), importance.MeanActivation()])),

@@ -37,6 +37,15 @@ def test_any_depth_works(depth: int, upsampling: str) -> None:
         assert model(torch.rand(1, 3, 9, 20)).shape == (1, 2, 9, 20)
 
 
+@pytest.mark.parametrize("upsampling", ["bilinear", "transposed"])
+def test_without_growth_every_level_is_as_wide_as_the_first(upsampling: str) -> None:
+    model = UNet(width=5, depth=3, upsampling=upsampling, growth=1).eval()
+    convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d | nn.ConvTranspose2d)]
+    assert {part.out_channels for part in convolutions if part is not model.outc} == {5}
+    with torch.inference_mode():
+        assert model(torch.rand(1, 3, 9, 20)).shape == (1, 2, 9, 20)
+
+
 def test_a_pixel_far_away_reaches_the_output_through_the_deepest_level() -> None:
     torch.manual_seed(0)
     model = UNet(width=4, depth=3).eval()
@@ -54,7 +63,7 @@ def test_a_pixel_far_away_reaches_the_output_through_the_deepest_level() -> None
         ({"classes": 0}, "model.classes"),
         ({"in_channels": 0}, "model.in_channels"),
         ({"upsampling": "nearest"}, "model.upsampling"),
-        ({"width": 5}, "model.width"),
+        ({"growth": 0}, "model.growth"),
     ],
 )
 def test_an_impossible_argument_is_named(arguments: dict, key: str) -> None:

@@ -53,21 +53,22 @@ def cut_out(
     dim %= value.ndim
     shape = result_shapes(node)
     axes = dict(value.axes)
-    if dim in axes and shape[dim] != value.shape[dim]:
+    if dim in axes and 0 < shape[dim] < value.shape[dim]:
         row = axes[dim]
         axes[dim] = row[slice(start, end, step)]
         first, last, _ = slice(start, end).indices(len(row))
-        length = last - first if step == 1 else step
-        if length > 0 and len(row) % length == 0 and first % length == 0:
-            parts = row.reshape(-1, length)
-            interpreter.tie_rows(parts if step == 1 else parts.T)
+        length = last - first
+        if step > 1 and len(row) % step == 0 and first < step and last == len(row):
+            interpreter.tie_rows(row.reshape(-1, step).T)
+        elif step > 1:
+            interpreter.freeze(row, "picks channels by position")
+        elif len(row) % length == 0 and first % length == 0:
+            interpreter.tie_rows(row.reshape(-1, length))
             interpreter.suspect(row, (row,), (axes[dim],))
-        elif step == 1:
+        else:
             interpreter.suspect(row[:first], (row[:first],), (row,))
             interpreter.suspect(row[first:last], (axes[dim],), (row[:last],))
             interpreter.suspect(row[last:])
-        else:
-            interpreter.freeze(row, "picks channels by position")
     return Value(shape, axes)
 
 
