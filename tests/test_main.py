@@ -51,6 +51,34 @@ def test_a_mistake_is_one_line_without_a_traceback(arguments: list[str], told: s
     assert told in lines[0]
 
 
+def test_a_model_is_inspected_without_data_or_training(tmp_path: Path) -> None:
+    small = ["name=look", "model.width=4", "model.depth=2", "threads=1", "task.size=[16,24]", "task.classes=5"]
+    answer = run(tmp_path, "task=inspect", "data=folder", "data.root=nowhere", *small)
+    assert answer.returncode == 0, answer.stderr
+    assert "UNet on 1 x 3 x 16 x 24" in answer.stdout
+    (folder,) = (tmp_path / "outputs" / "runs" / "look").iterdir()
+    assert {"config.yaml", "layers.csv", "consumers.csv", "inspect.json"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "figures" / "channel_graph.png").is_file()
+    assert not (tmp_path / "outputs" / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["task.size=[0,3]"], "task.size=[0, 3]"),
+        (["task.size=[16]"], "task.size=[16]"),
+        (["model=timm", "model.name=no_such"], "model.name=no_such"),
+        (["model=custom", "model._target_=torch.nn.Identity"], "Identity has no layer"),
+    ],
+)
+def test_a_mistake_in_an_inspection_is_one_line(arguments: list[str], told: str, tmp_path: Path) -> None:
+    answer = run(tmp_path, "task=inspect", *arguments)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: ")
+    assert told in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_a_run_leaves_what_its_folder_should_hold(tmp_path: Path) -> None:
     answer = run(tmp_path, *SMALL)
