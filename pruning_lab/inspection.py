@@ -1,28 +1,25 @@
 """What there is to know of a model before anything is trained: layers, who reads them, and what a budget would take.
 
-Knows the channel graph, resources, floors and selection; must not know data, config or how facts are shown.
+Knows the channel graph, resources and floors; must not know data, config or how facts are shown.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.budget_trial import BudgetFacts, try_budget
 from pruning_lab.errors import LabError
 from pruning_lab.floors import Floors, LayerFloors
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.connections import Connections
-from pruning_lab.graph.export import copy_of
-from pruning_lab.importance import Importance, Uniform, check_scores
+from pruning_lab.importance import Importance
 from pruning_lab.resources import Resources, measure
 from pruning_lab.selection import Selection
 from pruning_lab.stopping import StopRule
-from pruning_lab.surgery import cut
 from pruning_lab.unused import unused_weights
 
 Runs = tuple[tuple[int, int], ...]
@@ -77,31 +74,13 @@ class Read:
 
 
 @dataclass(frozen=True)
-class BudgetFacts:
-    """What the stop rule would take, tried on a copy without recovery.
+class Inspection:
+    """A whole model; counts are for one input of `input_shape`.
 
     Attributes:
-        scores: the importance method that ranked the groups.
-        fell_back: whether it stands in for a method that needs images.
-        unmet: resources still above their budget at the end; empty if the budget is met.
-        bound: layers whose floors stopped the run, if it was not met.
+        bytes: of all parameters and buffers.
+        memory: peak of activation memory, bytes; None where the graph does not tell.
     """
-
-    scores: str
-    fell_back: bool
-    steps: int
-    groups_removed: int
-    macs: int
-    weights: int
-    flops_fraction: float
-    weights_fraction: float
-    unmet: tuple[str, ...]
-    bound: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """A whole model; counts are for one input of `input_shape`, `bytes` those of all parameters and buffers."""
 
     model: str
     input_shape: tuple[int, ...]
@@ -109,6 +88,7 @@ class Inspection:
     flops: int
     weights: int
     bytes: int
+    memory: int | None
     filters: int
     groups: int
     prunable_groups: int
@@ -146,7 +126,7 @@ def inspect_model(
         raise LabError(f"{type(model).__name__} has no layer that reads its input; choose another model")
     original = measure(graph)
     least = floors.resolve(model, graph, original)
-    budget, widths = try_budget(model, graph, least, selection, stop, importance)
+    budget = try_budget(model, graph, image, least, selection, stop, importance)
     return Inspection(
         model=_name_of(model),
         input_shape=tuple(image.shape),
@@ -154,61 +134,17 @@ def inspect_model(
         flops=original.flops,
         weights=original.weights,
         bytes=original.bytes,
+        memory=original.memory,
         filters=sum(graph.widths.values()),
         groups=len(graph),
         prunable_groups=int(graph.prunable.sum()),
-        layers=tuple(_layers(model, graph, original, least, widths)),
+        layers=tuple(_layers(model, graph, original, least, budget.widths)),
         reads=tuple(reads_of(graph)),
         unused=tuple(graph.unused),
         unused_weights=unused_weights(graph),
         budget=budget,
         dropped=dropped,
     )
-
-
-def try_budget(
-    model: nn.Module,
-    graph: ChannelGraph,
-    floors: LayerFloors,
-    selection: Selection,
-    stop: StopRule,
-    importance: Importance,
-) -> tuple[BudgetFacts, dict[str, int]]:
-    """Prune a copy until the budget is met or floors forbid more, without recovery.
-
-    Returns:
-        what it took, and the widths of the layers at the end.
-    """
-    model, graph, original = copy_of(model), copy.copy(graph), measure(graph)
-    groups_before, steps, fell_back = len(graph), 0, False
-    bound: tuple[str, ...] = ()
-    while unmet := stop(measure(graph).fractions_of(original)):
-        try:
-            scores = importance(model, graph, _NoImages())
-        except _ImagesNeededError:
-            importance, fell_back = Uniform(), True
-            continue
-        choice = selection(check_scores(scores, graph, importance), graph, floors, stop, original)
-        if not bool(choice.groups.any()):
-            bound = choice.bound
-            break
-        cut(model, graph, choice.groups)
-        steps += 1
-    now = measure(graph)
-    fractions = now.fractions_of(original)
-    facts = BudgetFacts(
-        scores=type(importance).__name__,
-        fell_back=fell_back,
-        steps=steps,
-        groups_removed=groups_before - len(graph),
-        macs=now.macs,
-        weights=now.weights,
-        flops_fraction=fractions["flops"],
-        weights_fraction=fractions["weights"],
-        unmet=tuple(sorted(unmet)),
-        bound=bound,
-    )
-    return facts, graph.widths
 
 
 def reads_of(graph: ChannelGraph) -> Iterator[Read]:
@@ -304,17 +240,3 @@ def _floor_of(floors: LayerFloors, layer: str) -> dict[str, float]:
     if "macs" in found:
         found["flops"] = 2 * found.pop("macs")
     return found
-
-
-class _ImagesNeededError(Exception):
-    """An importance method looked at images."""
-
-
-class _NoImages:
-    """Stands for the batches that an inspection has not."""
-
-    def __iter__(self) -> NoReturn:
-        raise _ImagesNeededError
-
-    def __len__(self) -> NoReturn:
-        raise _ImagesNeededError

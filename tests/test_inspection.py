@@ -12,7 +12,7 @@ from pruning_lab.inspection import Inspection, inspect_model, reads_of, runs_of
 from pruning_lab.models import UNet
 from pruning_lab.resources import measure
 from pruning_lab.selection import Selection, ShareOf
-from pruning_lab.stopping import Both, Flops, StopRule
+from pruning_lab.stopping import AnyOf, Both, Flops, StopRule
 from tests.nets import TwoPaths, traced
 
 
@@ -96,13 +96,20 @@ def test_the_budget_is_reached_on_a_copy_and_told() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     facts = inspected(model, Both(flops=0.5, weights=0.4))
     assert facts.budget.unmet == ()
-    assert facts.budget.flops_fraction <= 0.5
-    assert facts.budget.weights_fraction <= 0.4
+    assert facts.budget.left["flops"] <= 0.5
+    assert facts.budget.left["weights"] <= 0.4
     assert facts.budget.scores == "WeightNorm"
     assert not facts.budget.fell_back
-    assert facts.budget.macs == pytest.approx(facts.budget.flops_fraction * facts.macs)
+    assert facts.budget.macs == pytest.approx(facts.budget.left["flops"] * facts.macs)
     assert sum(layer.filters - layer.filters_at_budget for layer in facts.layers) >= facts.budget.groups_removed > 0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_latency_is_measured_only_for_a_budget_on_it() -> None:
+    assert "latency" not in inspected().budget.left
+    budget = inspected(stop=AnyOf(latency=0.01, flops=0.5)).budget
+    assert budget.left["latency"] > 0
+    assert budget.left["memory"] <= 1
 
 
 def test_a_method_that_needs_images_is_replaced_by_uniform_shares() -> None:
@@ -117,7 +124,7 @@ def test_floors_that_make_the_budget_impossible_are_named() -> None:
     budget = inspected(stop=Flops(0.05), floors=Floors(by_module={"*": 0.9})).budget
     assert budget.unmet == ("flops",)
     assert budget.bound
-    assert budget.flops_fraction > 0.05
+    assert budget.left["flops"] > 0.05
 
 
 def test_a_floor_without_a_layer_is_a_mistake() -> None:

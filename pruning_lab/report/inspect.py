@@ -87,8 +87,9 @@ def sentences(facts: Inspection) -> list[str]:
     shape = " x ".join(map(str, facts.input_shape))
     lines = [
         f"{facts.model} on {shape}: {units.count(facts.macs)} MACs ({units.count(facts.flops)} FLOPs), "
-        f"{units.count(facts.weights)} weights ({units.size(facts.bytes)}), {facts.groups} groups of filters in "
-        f"{len(facts.layers)} layers, {facts.prunable_groups} prunable",
+        f"{units.count(facts.weights)} weights ({units.size(facts.bytes)})"
+        + (f", {units.size(facts.memory)} of activations at their peak" if facts.memory is not None else "")
+        + f"; {facts.groups} groups of filters in {len(facts.layers)} layers, {facts.prunable_groups} prunable",
         _budget_text(facts),
     ]
     if facts.dropped:
@@ -138,16 +139,19 @@ def _title(facts: Inspection) -> str:
 def _budget_text(facts: Inspection) -> str:
     budget = facts.budget
     how = f"{budget.scores} scores" + (", as the chosen importance needs images" if budget.fell_back else "")
-    reached = (
-        f"{units.percent(budget.flops_fraction)} of FLOPs ({units.count(budget.macs)} MACs) and "
-        f"{units.percent(budget.weights_fraction)} of weights ({units.count(budget.weights)})"
-    )
+    counts = {"flops": f" ({units.count(budget.macs)} MACs)", "weights": f" ({units.count(budget.weights)})"}
+    parts = [f"{units.percent(part)} of {_spelled(name)}{counts.get(name, '')}" for name, part in budget.left.items()]
+    reached = ", ".join(parts)
     took = f"{budget.groups_removed} of {facts.groups} groups gone in {budget.steps} steps ({how})"
     if not budget.unmet:
         return f"the budget leaves {reached}: {took}"
-    spelled = " and ".join({"flops": "FLOPs"}.get(name, name) for name in budget.unmet)
+    spelled = " and ".join(map(_spelled, budget.unmet))
     why = f"floors bind at {_some(budget.bound)}" if budget.bound else "no group is left that may leave"
     return f"the budget can't be met: {spelled} still above it at {reached}, {took}; {why}"
+
+
+def _spelled(resource: str) -> str:
+    return {"flops": "FLOPs"}.get(resource, resource)
 
 
 def _some(names: Sequence[str], shown: int = SHOWN_LAYERS) -> str:
