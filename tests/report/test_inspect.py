@@ -43,11 +43,11 @@ def test_every_layer_has_its_line_and_every_reader_its_offset(facts: Inspection)
 
 def test_the_files_hold_all_that_was_found(facts: Inspection, tmp_path: Path) -> None:
     layers, reads, whole = write_inspection(tmp_path, facts)
-    rows = list(csv.DictReader(layers.open()))
+    rows = list(csv.DictReader(layers.read_text().splitlines()))
     assert [row["name"] for row in rows] == [layer.name for layer in facts.layers]
     assert sum(int(row["weights"]) for row in rows) <= facts.weights
     assert {"layer": "up", "consumer": "head", "filters": "0..4", "channels": "8..12", "count": "5"} in list(
-        csv.DictReader(reads.open())
+        csv.DictReader(reads.read_text().splitlines())
     )
     content = json.loads(whole.read_text())
     assert content["macs"] == facts.macs
