@@ -39,6 +39,9 @@ def test_help_does_not_pay_for_torch_or_mlflow(tmp_path: Path) -> None:
         (["data=folder", "data.root=nowhere"], "nowhere"),
         (["stop.flops=25"], "0.25"),
         (["device=warp"], "warp"),
+        (["floors.by_module={inc.cnv1: 0.5}"], "did you mean inc.conv1"),
+        (["model=custom", "model._target_=torch.nn.Identity"], "no weights"),
+        (["output_root=/dev/null/x"], "/dev/null/x"),
         (["importance=function", "importance.path=no.such"], "no.such"),
     ],
 )
@@ -107,6 +110,13 @@ def test_a_sweep_shares_the_base_survives_a_failed_job_and_fills_one_experiment(
     assert {run.data.params["importance"] for run in runs} == {"l1", "random"}
     assert len({run.data.tags["base_hash"] for run in runs}) == 1
     assert len([path for path in (tmp_path / "outputs" / "bases").iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.slow
+def test_entries_can_be_given_to_every_mapping_on_the_command_line(tmp_path: Path) -> None:
+    entries = ['floors.by_module={inc.conv1: 1.0, up*: {flops: 0.1}}', "max_steps=1", "tracking=none"]
+    answer = run(tmp_path, *SMALL, *entries)
+    assert answer.returncode == 0, answer.stderr
 
 
 @pytest.mark.slow
