@@ -53,6 +53,10 @@ class LiveValues:
         """
         return int(self._alive(self._sizes(length)).max(initial=0))
 
+    def total_bytes(self) -> int:
+        """The sum of the sizes of all values, as if none were let go."""
+        return int(self._sizes(len).sum())
+
     def full_moments(
         self, share: float, length: Callable[[Tensor], int] = len
     ) -> list[list[tuple[int, tuple[Tensor, ...]]]]:

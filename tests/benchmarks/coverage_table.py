@@ -1,0 +1,58 @@
+"""Which models are cut exactly, what is frozen and why, beside Torch-Pruning in the same run: one row for each model.
+
+python -m tests.benchmarks.coverage_table --into docs/coverage.md
+Half of the groups that can be cut leave, drawn at random; the peer takes half of every layer at random.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tests.benchmarks.cases import ALL
+from tests.benchmarks.tables import Measure, Row, cell, command_line, passes
+
+MARKER = "coverage"
+
+
+def row_of(name: str, here: Measure, peer: Measure) -> Row:
+    """A model's row; whatever stopped a side stands in its cells."""
+    ours, theirs = here(name), peer(name)
+    return {
+        "model": name,
+        "groups": f"{ours['groups']:,}" if "groups" in ours else "",
+        "frozen": f"{ours['frozen_share']:.1%}" if "frozen_share" in ours else "",
+        "why": cell("; ".join(ours.get("reasons", []))),
+        "cut is": outcome(ours, mixes=False),
+        "graph": passes(ours, "build_s"),
+        "cut": passes(ours, "cut_s"),
+        "peer's cut is": outcome(theirs, mixes=ours.get("mixes", False)),
+        "peer took": f"{theirs['removed_share']:.0%}" if "removed_share" in theirs else "",
+        "peer's graph": passes(theirs, "build_s"),
+        "peer's cut": passes(theirs, "cut_s"),
+    }
+
+
+def outcome(answer: dict[str, Any], mixes: bool) -> str:
+    """What came of a cut, in a word or with what stopped it.
+
+    Args:
+        mixes: a normalisation over channels sees what leaves, and zeroed channels are no measure for the peer.
+    """
+    if "error" in answer:
+        return cell(answer["error"])
+    if answer["exact"]:
+        return "exact"
+    if mixes:
+        return "runs"
+    return f"off by {answer['difference']:.0e}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    return command_line(__doc__ or "", row_of, "coverage", ALL, ALL, MARKER, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

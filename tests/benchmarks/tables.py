@@ -1,0 +1,95 @@
+"""What both tables share: one command line, how cells are written, and the line on where the numbers are from."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pruning_lab.errors import LabError
+from pruning_lab.report.budgets import markdown_table, put_between
+from tests.benchmarks.isolated import run
+
+Row = dict[str, str]
+Measure = Callable[[str], dict[str, Any]]
+
+
+def passes(answer: dict[str, Any], key: str) -> str:
+    """A time in forward passes of the same process, two digits; empty where it was not measured."""
+    if key not in answer:
+        return ""
+    return digits(answer[key] / answer["forward_s"])
+
+
+def digits(value: float) -> str:
+    """A positive number with two digits, without an exponent."""
+    if value <= 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(0, 1 - math.floor(math.log10(value)))
+    return f"{value:,.{places}f}"
+
+
+def cell(text: str) -> str:
+    """Text that may stand in a cell of a Markdown table."""
+    return " ".join(text.replace("|", "/").split())
+
+
+def measured(side: str, function: str, limit_s: float) -> Measure:
+    """A function of a side of this folder, run in processes of its own with a time limit."""
+    return lambda name: run(f"{side}:{function}", name, limit_s)
+
+
+def command_line(
+    about: str,
+    row_of: Callable[[str, Measure, Measure], Row],
+    function: str,
+    names: Sequence[str],
+    known: Sequence[str],
+    marker: str,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Measure the named models and print the table, or put it between the markers of a page.
+
+    Args:
+        row_of: (name, measure here, measure the peer) -> row.
+        names: the models that are measured unless others are given; `known` are all there are.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("models", nargs="*", default=list(names), help="names of models; by default all of the table")
+    parser.add_argument("--into", type=Path, help=f"page with <!-- {marker}:start --> and <!-- {marker}:end -->")
+    parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="for each model and side")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.models if name not in known]
+    if unknown:
+        parser.error(f"{unknown[0]} is not among the models: {', '.join(known)}")
+    here, peer = (measured(side, function, options.limit) for side in ("lab_side", "peer_side"))
+    rows = []
+    for name in options.models:
+        rows.append(row_of(name, here, peer))
+        print(" | ".join(rows[-1].values()), file=sys.stderr, flush=True)
+    return write(f"{markdown_table(rows)}\n\n{_origin()}", options.into, marker)
+
+
+def write(content: str, into: Path | None, marker: str) -> int:
+    """Print, or put between the markers of a page; 1 if that is not possible."""
+    if into is None:
+        print(content)
+        return 0
+    try:
+        put_between(into, marker, content)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _origin() -> str:
+    torch, peer = (importlib.metadata.version(name) for name in ("torch", "torch-pruning"))
+    return (
+        "Times in forward passes of the model at batch 1 in evaluation mode, measured in the same process, one thread; "
+        f"torch {torch}, Torch-Pruning {peer}."
+    )

@@ -1,0 +1,54 @@
+"""Seconds and bytes, measured in this process. Knows no pruning."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ENOUGH = 5.0
+"""Seconds after which a measurement is not repeated any more."""
+
+
+def seconds(run: Callable[[], Any], repeats: int = 5) -> float:
+    """Median time of a call, of fewer repeats where one is slow."""
+    times: list[float] = []
+    while len(times) < repeats and sum(times) < ENOUGH:
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+@torch.no_grad()
+def forward_seconds(model: nn.Module, inputs: tuple[Tensor, ...]) -> float:
+    """Median time of a forward pass in evaluation mode, after two that are not counted."""
+    model.eval()
+    for _ in range(2):
+        model(*inputs)
+    return seconds(lambda: model(*inputs), repeats=9)
+
+
+def size_of_object(root: object) -> int:
+    """Bytes of an object and of all that it holds, the data of its tensors among them, each counted once."""
+    seen: set[int] = set()
+    storages: dict[int, int] = {}
+    waiting, total = [root], 0
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen or isinstance(item, (type, types.ModuleType, types.FunctionType)):
+            continue
+        seen.add(id(item))
+        total += sys.getsizeof(item)
+        if isinstance(item, Tensor):
+            storages[item.untyped_storage().data_ptr()] = item.untyped_storage().nbytes()
+        else:
+            waiting.extend(gc.get_referents(item))
+    return total + sum(storages.values())
