@@ -25,6 +25,9 @@ SHOWN_RUNS = 4
 SHOWN_READERS = 4
 """Consumers of one layer that the console lists; consumers.csv has all."""
 
+LONGEST_NAME = 40
+"""Letters of a layer's name that one line of the console has room for."""
+
 SHOWN_LAYERS = 5
 """Layers that a sentence names; it counts the others."""
 
@@ -46,7 +49,8 @@ def layers_table(facts: Inspection) -> Table:
     """One line per layer: what it has, costs and must keep, what is left of it at the budget, and what is special."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True, title=_title(facts), title_justify="left")
     total = ("", str(facts.filters), units.count(facts.macs), "", units.count(facts.weights), "", "", "", "")
-    table.add_column("layer", overflow="fold", footer="whole model")
+    longest = max((len(layer.name) for layer in facts.layers), default=0)
+    table.add_column("layer", "whole model", overflow="fold", min_width=min(longest, LONGEST_NAME))
     headings = ("type", "filters", "MACs", "share", "weights", "share", "floor", "left", "")
     for heading, footer in zip(headings, total, strict=True):
         right = heading not in ("type", "")
