@@ -42,6 +42,10 @@ def main() -> int:
     except (LabError, HydraException, OmegaConfBaseException) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return FAILED
+    except OSError as error:
+        place = error.filename or "the file system"
+        print(f"error: {place}: {error.strerror or error}; give folders that exist and can be written", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("interrupted: what was finished is in the run's folder", file=sys.stderr)
         return INTERRUPTED

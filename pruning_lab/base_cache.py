@@ -25,7 +25,7 @@ from pruning_lab.errors import LabError
 _log = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parent
-_MAKES_A_BASE = ("data", "models", "devices.py", "losses.py", "recovery.py", "schedules.py", "training.py")
+_MAKES_A_BASE = ("data", "models", "devices.py", "losses.py", "recovery.py", "schedules.py", "training.py", "unused.py")
 
 
 def base_hash(parts: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """A pruned model as a folder of JSON and safetensors, and back: no pickle, and no code from the folder.
 
-`architecture.json` says how the original is built, what every layer had and has, and which of the original's filters
-are left; `weights.safetensors` holds every parameter and buffer. Knows modules and the channel graph's records.
+`architecture.json` says how the original is built, what every layer had and has, which of the original's filters are
+left, and which unused parts were dropped; `weights.safetensors` holds every parameter and buffer. Knows modules and the
+channel graph's records.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pruning_lab.builders import Trust, resolve_builder, without_downloads
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.surgery import fit_attributes, holders_of
+from pruning_lab.unused import drop, dropped
 
 FORMAT = "pruning_lab/1"
 ARCHITECTURE, WEIGHTS = "architecture.json", "weights.safetensors"
@@ -79,6 +81,7 @@ def save(
         "builder": {"target": builder.target, "arguments": builder.arguments},
         "layers": _layers(model, graph),
         "groups": _convolution_groups(model),
+        "dropped": dropped(model),
         "attributes": _attributes(model, graph),
         "about": dict(about or {}),
     }
@@ -132,10 +135,11 @@ def load(folder: str | Path, trust: Trust = ()) -> nn.Module:
         raise LabError(
             f"{Path(folder) / ARCHITECTURE}: {target} can't be built from its arguments ({error})"
         ) from error
+    drop(model, architecture.get("dropped", ()))
     _fill(model, _read_weights(Path(folder) / WEIGHTS), Path(folder) / WEIGHTS)
     groups = architecture.get("groups", {})
     for name, module in model.named_modules():
-        fit_attributes(module, groups.get(name))
+        fit_attributes(module, groups.get(name, 1))
     _set_attributes(model, architecture.get("attributes", {}), Path(folder) / ARCHITECTURE)
     return model.eval()
 
@@ -164,7 +168,7 @@ def _layers(model: nn.Module, graph: ChannelGraph | None) -> dict[str, dict[str,
 
 
 def _convolution_groups(model: nn.Module) -> dict[str, int]:
-    """Groups of grouped convolutions: their tensors' shapes alone do not tell."""
+    """Groups of grouped convolutions: their tensors' shapes alone do not tell. Those that are not named have one."""
     convolutions = ((n, m) for n, m in model.named_modules() if isinstance(m, nn.modules.conv._ConvNd))
     return {name: module.groups for name, module in convolutions if module.groups > 1}
 

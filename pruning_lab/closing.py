@@ -13,13 +13,16 @@ from pruning_lab.checkpoint import save
 from pruning_lab.experiment import Experiment
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.history import summary as summarise
-from pruning_lab.latency import measure_latency
+from pruning_lab.latency import Latency, measure_in_turns
 from pruning_lab.report import figures
 from pruning_lab.report.samples import predictions
 from pruning_lab.report.tables import Card, Cards, before_after, widths_rows, write_cards
 from pruning_lab.snapshots import Snapshot
 from pruning_lab.state import RunState
 from pruning_lab.stopping import RESOURCES
+
+TIMED_PASSES = 51
+"""Forward passes of base and pruned model, in turns, whose medians are the CPU latencies of the final table."""
 
 SHOWN = 4
 """Validation images in the picture of predictions."""
@@ -66,9 +69,11 @@ def compare(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], in
     base_row, row = state.history[0], state.history[index]
     places = {name: f"resources/{name}_fraction" for name in RESOURCES}
     fractions = {name: row[place] for name, place in places.items() if place in row}
+    models = [state.base.cpu(), chosen.model.cpu()]
+    base, pruned = measure_in_turns(models, lab.example().cpu(), repeats=TIMED_PASSES)
     return Cards(
-        base=_card(lab, "base", state.base, base_row),
-        pruned=_card(lab, f"{called} (step {chosen.step})", chosen.model, row),
+        base=_card(lab, "base", state.base, base_row, base),
+        pruned=_card(lab, f"{called} (step {chosen.step})", chosen.model, row, pruned),
         base_hash=state.base_hash,
         seed=lab.seed,
         commit=lab.tags.get("git_commit", "unknown"),
@@ -76,9 +81,8 @@ def compare(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], in
     )
 
 
-def _card(lab: Experiment, name: str, model: nn.Module, row: Mapping[str, float]) -> Card:
+def _card(lab: Experiment, name: str, model: nn.Module, row: Mapping[str, float], latency: Latency) -> Card:
     test = lab.validator().evaluate(model, lab.loaders().eval_loader("test"))
-    latency = measure_latency(model.cpu(), lab.example().cpu())
     return Card(
         name=name,
         macs=int(row["resources/macs"]),

@@ -51,6 +51,7 @@ class LabConfig:
     clip_norm: float | None = None
     deterministic: bool = MISSING
     verify: bool = MISSING
+    drop_unused: bool = MISSING
     connections: str | None = None
     max_steps: int | None = None
     output_root: str = MISSING

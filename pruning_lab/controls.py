@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from pruning_lab.builders import Trust
-from pruning_lab.checkpoint import Builder, load, read_architecture, restore_origin
+from pruning_lab.checkpoint import Builder, load, read_architecture
 from pruning_lab.closing import close
 from pruning_lab.devices import seed_everything
 from pruning_lab.errors import LabError
@@ -102,7 +102,7 @@ def train_longer(lab: Experiment, run: Run) -> dict[str, float]:
             report = heal(lab, state, f"recovery {state.step + 1}", final=final)
             state.step += 1
             finish_step(lab, state, validate(lab, state) | training_costs(report))
-        state.ended = "all recoveries of the run"
+        state.ended = "recoveries"
         return close(lab, state, "trained longer")
 
 
@@ -161,23 +161,35 @@ def _train_instead(
     """Train another network as the base was trained, only longer; it is step 1.
 
     Args:
-        origin: folder of the checkpoint that knows which filters of the original the network has.
+        origin: folder of the checkpoint that knows which filters of the base the network has; None where it is no part
+            of the base.
     """
     with tracked(lab):
         state = begin(lab)
         state.model = lab.settings.place(network)
-        graph = ChannelGraph.trace(network, lab.example())
-        if origin is not None:
-            restore_origin(graph, origin)
+        if origin is None:
+            graph = ChannelGraph.trace(network, lab.example())
+        else:
+            graph = _graph_of_what_is_left(state.graph, origin)
         if graph.layers.keys() != state.graph.layers.keys():
             state.widths.clear()  # Widths over steps are those of layers that all steps have.
         state.graph = graph
         epochs = epochs_to_spend(lab, run, same, measure(graph).flops)
         lab.reporter.say(f"{called}: {epochs:g} epochs, the {same} of base and recoveries of {run.folder}")
         report = _train_as_base(lab, state, called, epochs)
-        state.step, state.ended = 1, f"{epochs:g} epochs"
+        state.step, state.ended = 1, same
         finish_step(lab, state, validate(lab, state) | report)
         return close(lab, state, called)
+
+
+def _graph_of_what_is_left(graph: ChannelGraph, folder: Path) -> ChannelGraph:
+    """The graph of a checkpoint's model, from its base's: connections made by hand speak of the base's filters."""
+    removed = torch.zeros(len(graph), dtype=torch.bool)
+    for name, layer in read_architecture(folder)["layers"].items():
+        gone = torch.ones(len(graph.layers[name]), dtype=torch.bool)
+        gone[layer["kept"]] = False
+        removed[graph.layers[name][gone]] = True
+    return graph.without(removed)
 
 
 def _train_as_base(lab: Experiment, state: RunState, called: str, epochs: float) -> dict[str, float]:

@@ -31,6 +31,7 @@ from pruning_lab.stages import (
 from pruning_lab.state import RunState
 from pruning_lab.surgery import cut
 from pruning_lab.training import NonFiniteLossError
+from pruning_lab.unused import unused_text
 
 
 def prune(lab: Experiment) -> dict[str, float]:
@@ -85,6 +86,8 @@ def begin(lab: Experiment) -> RunState:
         f"{len(graph)} groups of filters in {len(graph.layers)} layers, {int(graph.prunable.sum())} prunable; "
         f"{original.macs / 1e6:.1f} M MACs, {original.weights / 1e6:.3f} M weights"
     )
+    if unused := unused_text(graph):
+        lab.reporter.warn(unused)
     finish_step(lab, state, validate(lab, state))
     return state
 

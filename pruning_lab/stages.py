@@ -58,7 +58,10 @@ def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
 
     def build() -> nn.Module:
         seed_everything(lab.base.seed)
-        return lab.build_model()
+        model = lab.build_model()
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise LabError(f"model {type(model).__name__} has no weights to train or to cut; choose another")
+        return model
 
     def train(model: nn.Module) -> dict[str, float]:
         with lab.reporter.task("base", lab.base.total_steps(len(loaders.train_loader(0)))) as task:

@@ -31,7 +31,8 @@ class RunState:
         preference: how much each resource matters in the ranking of the last step.
         left: fractions of the base's resources that the model has, as far as they were asked for.
         costs: what the step under way has spent so far, under the names of the history.
-        ended: why the run ended: `budget`, `floors`, `max_steps`, or an error's text; empty while it goes on.
+        ended: why the run ended: `budget`, `floors`, `max_steps`, or an error's text; for a control, which allowance it
+            has spent: `epochs`, `compute` or `recoveries`. Empty while it goes on.
         random: the state of all generators after the last step.
     """
 

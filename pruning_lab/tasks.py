@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from pruning_lab import __version__, controls, lab
 from pruning_lab.checkpoint import Builder
@@ -19,13 +20,15 @@ from pruning_lab.data import SegmentationData
 from pruning_lab.devices import TrainSettings
 from pruning_lab.errors import LabError
 from pruning_lab.experiment import Experiment
+from pruning_lab.graph.connections import Connections
 from pruning_lab.importance.at_widths import RandomAtWidths
 from pruning_lab.report.console import ConsoleReporter
 from pruning_lab.report.runs import Run, read_run
 from pruning_lab.stopping import RESOURCES
 from pruning_lab.tracking import git_commit
+from pruning_lab.unused import WithoutUnused
 
-BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm")
+BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm", "drop_unused")
 """What of the config goes into a trained base; the data's fingerprint, the batch size and the code come on top."""
 
 
@@ -128,7 +131,7 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
     model = plain(config.model)
     arguments = {key: value for key, value in model.items() if key not in ("_target_", "_convert_")}
     return Experiment(
-        build_model=lambda: build(config.model),
+        build_model=_model_builder(config, data),
         builder=Builder(model["_target_"], arguments),
         data=data,
         augmentation=build(config.augmentation),
@@ -153,7 +156,7 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
         seed=config.seed,
         deterministic=config.deterministic,
         verify=config.verify,
-        connections=None if config.connections is None else find("connections", config.connections),
+        connections=connections_of(config),
         max_steps=config.max_steps,
         parameters=flat_parameters(config, choices),
         tags={
@@ -173,6 +176,21 @@ def _fill_from_data(config: DictConfig, data: SegmentationData) -> None:
         if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
             fill_null(config.validation.promise, **{resource: config.stop[resource]})
     fill_null(config.validation.promise, either=str(config.stop.get("_target_")).endswith((".Either", ".AnyOf")))
+
+
+def connections_of(config: DictConfig) -> Connections | None:
+    """The function that `connections` names."""
+    return None if config.connections is None else find("connections", config.connections)
+
+
+def _model_builder(config: DictConfig, data: SegmentationData) -> Callable[[], nn.Module]:
+    """What makes the untrained model, without unused layers where these are to be dropped."""
+    if not config.drop_unused:
+        return lambda: build(config.model)
+    image, _ = data.train[0]
+    return WithoutUnused(
+        lambda: build(config.model), torch.zeros(1, data.channels, *image.shape[:2]), connections_of(config)
+    )
 
 
 def _run_name(config: DictConfig, choices: Mapping[str, Any]) -> str:

@@ -47,6 +47,8 @@ VIEW_STATE = {
         "selectedXAxisMetricKey": "resources/flops_fraction",
         "lineSmoothness": 0,
     },
+    # The charts that a comparison starts from; emptying the search box shows all.
+    "chartsSearchFilter": "^val/(iou|iou_before_recovery|loss)$",
     "orderByKey": "metrics.`best/val_iou`",
     "orderByAsc": False,
     "selectedColumns": [

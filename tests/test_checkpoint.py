@@ -65,6 +65,19 @@ def test_library_models_with_grouped_convolutions_come_back(name: str, tmp_path:
         assert torch.equal(tensor, loaded)
 
 
+def test_a_grouped_convolution_that_is_left_with_one_group_comes_back(tmp_path: Path) -> None:
+    model, graph = traced()
+    rest = graph.prunable.clone()
+    rest[graph.layers["depthwise"][0]] = False
+    while emptied := graph.emptied(rest):
+        rest[graph.layers[emptied[0]][0]] = False
+    cut(model, graph, rest)
+    assert model.depthwise.groups == 1
+    again = load(save(tmp_path, model, graph), trust=("tests",))
+    assert again.depthwise.groups == 1
+    assert torch.equal(again(IMAGE), model(IMAGE))
+
+
 class Halves(nn.Module):
     """Holds the width of its halves in an attribute, as Res2Net does."""
 

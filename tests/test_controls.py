@@ -60,6 +60,7 @@ class TestScratch:
         assert torch.isclose(kernels(here), kernels(there)).float().mean() < 0.1
         layers = [read_architecture(folder / "model")["layers"] for folder in (finished[0].folder, run.folder)]
         assert layers[0] == layers[1]
+        assert weights_of(here) == History.read(finished[0].folder / "history.csv")[1]["resources/weights"]
 
     def test_it_is_step_1_beside_the_base(self, run: Run, finished) -> None:
         experiment, summary = finished

@@ -39,6 +39,9 @@ def test_help_does_not_pay_for_torch_or_mlflow(tmp_path: Path) -> None:
         (["data=folder", "data.root=nowhere"], "nowhere"),
         (["stop.flops=25"], "0.25"),
         (["device=warp"], "warp"),
+        (["floors.by_module={inc.cnv1: 0.5}"], "did you mean inc.conv1"),
+        (["model=custom", "model._target_=torch.nn.Identity"], "no weights"),
+        (["output_root=/dev/null/x"], "/dev/null/x"),
         (["importance=function", "importance.path=no.such"], "no.such"),
     ],
 )
@@ -49,6 +52,34 @@ def test_a_mistake_is_one_line_without_a_traceback(arguments: list[str], told: s
     assert len(lines) == 1, answer.stderr
     assert lines[0].startswith("error: ")
     assert told in lines[0]
+
+
+def test_a_model_is_inspected_without_data_or_training(tmp_path: Path) -> None:
+    small = ["name=look", "model.width=4", "model.depth=2", "threads=1", "task.size=[16,24]", "task.classes=5"]
+    answer = run(tmp_path, "task=inspect", "data=folder", "data.root=nowhere", *small)
+    assert answer.returncode == 0, answer.stderr
+    assert "UNet on 1 x 3 x 16 x 24" in answer.stdout
+    (folder,) = (tmp_path / "outputs" / "runs" / "look").iterdir()
+    assert {"config.yaml", "layers.csv", "consumers.csv", "inspect.json"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "figures" / "channel_graph.png").is_file()
+    assert not (tmp_path / "outputs" / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["task.size=[0,3]"], "task.size=[0, 3]"),
+        (["task.size=[16]"], "task.size=[16]"),
+        (["model=timm", "model.name=no_such"], "model.name=no_such"),
+        (["model=custom", "model._target_=torch.nn.Identity"], "Identity has no layer"),
+    ],
+)
+def test_a_mistake_in_an_inspection_is_one_line(arguments: list[str], told: str, tmp_path: Path) -> None:
+    answer = run(tmp_path, "task=inspect", *arguments)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: ")
+    assert told in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -79,6 +110,13 @@ def test_a_sweep_shares_the_base_survives_a_failed_job_and_fills_one_experiment(
     assert {run.data.params["importance"] for run in runs} == {"l1", "random"}
     assert len({run.data.tags["base_hash"] for run in runs}) == 1
     assert len([path for path in (tmp_path / "outputs" / "bases").iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.slow
+def test_entries_can_be_given_to_every_mapping_on_the_command_line(tmp_path: Path) -> None:
+    entries = ['floors.by_module={inc.conv1: 1.0, up*: {flops: 0.1}}', "max_steps=1", "tracking=none"]
+    answer = run(tmp_path, *SMALL, *entries)
+    assert answer.returncode == 0, answer.stderr
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ class Folder(SegmentationData):
     def __init__(
         self,
         root: str,
-        size: Sequence[int] = (256, 256),
+        size: Sequence[int] = (128, 128),
         classes: int | None = None,
         class_names: Sequence[str] | None = None,
         ignore_index: int | None = None,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_lab.graph import ChannelGraph, TraceError
-from pruning_lab.graph.export import export
+from pruning_lab.graph.export import export, tensors_in
 from pruning_lab.graph.interpreter import layer_name
 from pruning_lab.importance.objective import main_output
 from pruning_lab.importance.partial import Part, parts_of
@@ -134,13 +134,16 @@ class MaskedRuns:
 
     def _plan(self, image: Tensor) -> _Plan | None:
         """How to run parts for images of this size; None where only the whole network can be run."""
+        with FlopCounterMode(display=False) as counter:
+            answer = self.model(image)
+        expected = main_output(answer)
+        place = next(i for i, tensor in enumerate(tensors_in(answer)) if tensor is expected)
         try:
-            program = Program(export(self.model, (image,)), self.graph, known_names(self.model, self.graph))
+            exported = export(self.model, (image,))
+            program = Program(exported, self.graph, known_names(self.model, self.graph), place)
         except (TraceError, UnsupportedError) as error:
             self.work.brute_force = str(error)
             return None
-        with FlopCounterMode(display=False) as counter:
-            expected = self._whole(self.model, image)
         logits, _ = program.run(image, ())
         self.work.whole_runs += 2
         self.work.flops += 2 * counter.get_total_flops()

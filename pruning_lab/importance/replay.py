@@ -20,7 +20,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.flow import Application, Canonical, applications, parameters_in
 from pruning_lab.importance.activations import readers
-from pruning_lab.importance.objective import main_item
 from pruning_lab.importance.splitting import Pieces, split_concatenations
 
 Values = dict[fx.Node, Any]
@@ -69,9 +68,11 @@ class Program:
             does not.
     """
 
-    def __init__(self, exported: ExportedProgram, graph: ChannelGraph, names: Canonical | None = None) -> None:
+    def __init__(
+        self, exported: ExportedProgram, graph: ChannelGraph, names: Canonical | None = None, answer: int = 0
+    ) -> None:
         pieces = split_concatenations(exported)
-        self.answer = _logits_node(exported)
+        self.answer = _logits_node(exported, answer)
         self.image = _only_input(exported)
         needed = _ancestors(self.answer)
         operators = [node for node in exported.graph.nodes if node.op == "call_function" and node in needed]
@@ -166,9 +167,9 @@ def _only_input(exported: ExportedProgram) -> fx.Node:
     return found[0]
 
 
-def _logits_node(exported: ExportedProgram) -> fx.Node:
+def _logits_node(exported: ExportedProgram, place: int) -> fx.Node:
     returned: Any = exported.graph.output_node().args[0]
-    found = main_item(pytree.tree_unflatten(list(returned), exported.call_spec.out_spec))
+    found = returned[place]
     if not isinstance(found, fx.Node):
         raise UnsupportedError("the model returns no tensor where logits are looked for")
     return found

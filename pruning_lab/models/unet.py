@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pruning_lab.errors import LabError
+from pruning_lab.models.checking import at_least_one, one_of
 
 UPSAMPLINGS = ("bilinear", "transposed")
 
@@ -96,9 +96,5 @@ class UNet(nn.Module):
 
 
 def _check(in_channels: int, classes: int, width: int, depth: int, upsampling: str, growth: int) -> None:
-    at_least_one = {"in_channels": in_channels, "classes": classes, "width": width, "depth": depth, "growth": growth}
-    for key, value in at_least_one.items():
-        if value < 1:
-            raise LabError(f"model.{key}={value} must be at least 1")
-    if upsampling not in UPSAMPLINGS:
-        raise LabError(f"model.upsampling={upsampling} is unknown: use one of {', '.join(UPSAMPLINGS)}")
+    at_least_one(in_channels=in_channels, classes=classes, width=width, depth=depth, growth=growth)
+    one_of("upsampling", upsampling, UPSAMPLINGS)

@@ -5,7 +5,7 @@ from torchvision.models import segmentation
 
 from pruning_lab.errors import LabError
 from pruning_lab.models import DeepLabV3
-from pruning_lab.models.deeplab import _replace_input
+from pruning_lab.models.backbones import replace_input
 from tests.models.base import SegmentationModelTests
 
 
@@ -51,7 +51,7 @@ def test_pretrained_filters_answer_grey_images_of_one_channel_as_grey_images_of_
     trunk = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False))
     grey = torch.rand(1, 1, 8, 8)
     before = trunk(grey.expand(-1, 3, -1, -1))
-    _replace_input(trunk, 1, keep_response=True)
+    replace_input(trunk, 1, keep_response=True)
     torch.testing.assert_close(trunk(grey), before)
 
 

@@ -26,6 +26,24 @@ def sides(interpreter: Interpreter, node: fx.Node, image: Value, *args: Any, **k
     return result if isinstance(shapes, tuple) else [result] * len(shapes)
 
 
+def put_back(interpreter: Interpreter, node: fx.Node, image: Value, places: Value, *args: Any) -> Value:
+    """Max-unpooling: each channel goes to the places that its own channel of a pooling remembers."""
+    count = _UNPOOLINGS[node.target]
+    axes = {}
+    for dim in range(image.ndim):
+        if dim >= image.ndim - count:
+            for value in (image, places):
+                interpreter.freeze(value.axes.get(dim, _NONE), "resamples along it")
+        elif dim in image.axes or dim in places.axes:
+            axes[dim] = interpreter.axis(image, dim)
+            interpreter.tie(axes[dim], interpreter.axis(places, dim))
+    return Value(result_shapes(node), axes)
+
+
+_NONE = torch.empty(0, dtype=torch.int64)
+
+_UNPOOLINGS: dict[object, int] = {aten.max_unpool2d.default: 2, aten.max_unpool3d.default: 3}
+
 _SIDES: dict[object, int] = {
     aten.max_pool1d.default: 1,
     aten.max_pool2d.default: 2,
@@ -61,4 +79,4 @@ _SIDES: dict[object, int] = {
     aten.grid_sampler.default: 2,
 }
 
-RULES: dict[object, Rule] = dict.fromkeys(_SIDES, sides)
+RULES: dict[object, Rule] = {**dict.fromkeys(_SIDES, sides), **dict.fromkeys(_UNPOOLINGS, put_back)}
