@@ -114,7 +114,7 @@ def test_a_sweep_shares_the_base_survives_a_failed_job_and_fills_one_experiment(
 
 @pytest.mark.slow
 def test_entries_can_be_given_to_every_mapping_on_the_command_line(tmp_path: Path) -> None:
-    entries = ['floors.by_module={inc.conv1: 1.0, up*: {flops: 0.1}}', "max_steps=1", "tracking=none"]
+    entries = ["floors.by_module={inc.conv1: 1.0, up*: {flops: 0.1}}", "max_steps=1", "tracking=none"]
     answer = run(tmp_path, *SMALL, *entries)
     assert answer.returncode == 0, answer.stderr
 
