@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,18 @@ class TrainSettings:
         if self.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device_type, dtype=_AUTOCAST_TYPES[self.precision])
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each module's training flag is what it was."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
 
 
 def seed_everything(seed: int) -> None:

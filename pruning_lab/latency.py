@@ -2,14 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.devices import evaluating
 from pruning_lab.errors import LabError
 
 Forward = Callable[..., Any]
@@ -87,7 +88,7 @@ def measure_in_turns(
     run = forward or _call
     with ExitStack() as stack:
         for model in models:
-            stack.enter_context(_evaluating(model))
+            stack.enter_context(evaluating(model))
         stack.enter_context(torch.inference_mode())
         for _ in range(warmup):
             for model in models:
@@ -117,14 +118,3 @@ def _latency(seconds: list[float], example: Tensor) -> Latency:
 def _synchronize(device: torch.device) -> None:
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    was_training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in was_training.items():
-            module.training = training

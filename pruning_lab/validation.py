@@ -1,14 +1,13 @@
 """How well a network segments: IoU, Dice, accuracy and loss on a split. Must not know of pruning."""
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from pruning_lab.devices import TrainSettings
+from pruning_lab.devices import TrainSettings, evaluating
 from pruning_lab.errors import LabError
 from pruning_lab.losses import Loss
 from pruning_lab.promise import Promise
@@ -131,15 +130,3 @@ def segmentation_scores(confusion: Tensor, class_names: Sequence[str]) -> dict[s
         scores[f"iou/{class_names[index]}"] = iou[index].item()
         scores[f"dice/{class_names[index]}"] = dice[index].item()
     return scores
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each module's training flag is what it was."""
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in flags:
-            module.training = training
