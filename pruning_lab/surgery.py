@@ -62,13 +62,13 @@ def mask(model: nn.Module, graph: ChannelGraph, groups: Groups) -> None:
         for name in consumer.tensors:
             row = graph.tensors[name].axes.get(consumer.dim)
             if row is not None:
-                _zero(tensors[name], consumer.dim, _gone(removed, row))
+                _zero(tensors[name], consumer.dim, graph.taken(removed, row))
     silenced = removed & graph.contracted
     if bool(silenced.any()):
         for name, info in graph.tensors.items():
             for dim, row in info.axes.items():
                 if info.trainable:
-                    _zero(tensors[name], dim, _gone(silenced, row))
+                    _zero(tensors[name], dim, graph.taken(silenced, row))
 
 
 Keep = dict[int, Tensor]
@@ -115,10 +115,6 @@ def _check_tensors(
                     f"optimizer {type(optimizer).__name__} keeps '{key}' of {name} in another shape than {name} has, "
                     "so it can't be cut along; set recovery.optimizer_state=reset"
                 )
-
-
-def _gone(removed: Tensor, row: Tensor) -> Tensor:
-    return torch.cat([removed, torch.zeros(1, dtype=torch.bool)])[row]
 
 
 def _zero(tensor: Tensor, dim: int, gone: Tensor) -> None:

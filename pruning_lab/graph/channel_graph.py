@@ -6,7 +6,6 @@ milliseconds, however large the network is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -275,8 +274,3 @@ def by_layer(layers: Mapping[str, Tensor], reasons: Mapping[int, str]) -> dict[s
 
 def _places(rows: Mapping[str, Tensor], index: int) -> list[tuple[str, int]]:
     return [(name, int(i)) for name, row in rows.items() for i in (row == index).nonzero()]
-
-
-def size_of(shape: tuple[int, ...]) -> int:
-    """Number of elements."""
-    return math.prod(shape)
