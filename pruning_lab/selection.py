@@ -75,9 +75,20 @@ class ShareOf:
         self.resource, self.share = resource, _share(share)
 
     def __call__(self, progress: Progress, unmet: frozenset[str]) -> bool:
-        others = unmet.intersection(COUNTED)
-        counted = self.resource if self.resource in unmet or not others else min(others)
+        counted = self._counted(unmet)
         return progress.before[counted] - progress.now[counted] >= self.share
+
+    def _counted(self, unmet: frozenset[str]) -> str:
+        others = unmet.intersection(COUNTED)
+        return self.resource if self.resource in unmet or not others else min(others)
+
+
+class ShareOfRemaining(ShareOf):
+    """A fraction of what the step finds left of a resource, so that steps grow smaller as the network does."""
+
+    def __call__(self, progress: Progress, unmet: frozenset[str]) -> bool:
+        counted = self._counted(unmet)
+        return progress.now[counted] <= (1 - self.share) * progress.before[counted]
 
 
 def _share(share: float) -> float:
@@ -107,7 +118,8 @@ class Selection:
     """Lowest rank leaves first. Ranked per saving, a group that would save nothing does not leave.
 
     Args:
-        amount: when a step has removed enough: `Groups`, `ShareOfGroups`, `ShareOf`, or a callable like them.
+        amount: when a step has removed enough: `Groups`, `ShareOfGroups`, `ShareOf`, `ShareOfRemaining`, or a callable
+            like them.
         prefer: how much each resource matters, `{flops: a, weights: b, memory: c}`.
         per_saving: rank by score over the preferred saving, instead of by score alone. While only some of several
             budgets are unmet, ranks are always per saving of those: for latency, which nobody can tell without

@@ -8,7 +8,7 @@ from pruning_lab.errors import LabError
 from pruning_lab.floors import Floors, LayerFloors
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources import measure, savings
-from pruning_lab.selection import Choice, Groups, Selection, ShareOf, ShareOfGroups
+from pruning_lab.selection import Choice, Groups, Progress, Selection, ShareOf, ShareOfGroups, ShareOfRemaining
 from pruning_lab.stopping import All, Both, Flops, Latency, Memory, StopRule, Weights
 from pruning_lab.surgery import cut
 from tests.nets import traced
@@ -207,3 +207,13 @@ def test_mistakes_are_told_in_one_line(make, told: str) -> None:
     with pytest.raises(LabError, match=told) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", [1.0, 0.2])
+def test_a_share_of_what_remains_shrinks_with_it(before: float) -> None:
+    enough = ShareOfRemaining("flops", 0.25)
+    unmet = frozenset({"flops"})
+    just = {"flops": 0.75 * before, "weights": before}
+    short = {"flops": 0.76 * before, "weights": before}
+    assert enough(Progress({"flops": before}, just, 10, 1), unmet)
+    assert not enough(Progress({"flops": before}, short, 10, 1), unmet)
