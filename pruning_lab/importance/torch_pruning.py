@@ -71,7 +71,7 @@ class TorchPruning:
         if self.normalizer is not None and self.normalizer not in NORMALIZERS and not _is_sentinel(self.normalizer):
             known = ", ".join(NORMALIZERS)
             raise LabError(
-                f"importance.normalizer={self.normalizer} is not known; use null, {known}, or sentinel_Q with Q in [0, 1)"
+                f"importance.normalizer={self.normalizer} is not known; use null, {known}, or sentinel_Q, 0 <= Q < 1"
             )
 
     def __call__(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> Tensor:
@@ -120,9 +120,9 @@ def _groups(peer: ModuleType, model: nn.Module, batches: Batches) -> list[tuple[
         )
         groups = list(dependencies.get_all_groups())
     except Exception as error:  # whatever the peer, or the model under it, raises
-        what = f"{type(error).__name__}: {first_line(error)}"
         raise LabError(
-            f"importance torch_pruning: Torch-Pruning can't read {type(model).__name__} ({what}); use another importance"
+            f"importance torch_pruning: Torch-Pruning can't read {type(model).__name__} ({type(error).__name__}: "
+            f"{first_line(error)}); use another importance"
         ) from error
     return [(names[group[0].dep.target.module], group) for group in groups]
 
