@@ -34,9 +34,10 @@ class TorchPruning:
     The peer reads its dependency graph from one image in evaluation mode, lists its groups by their first layer, and
     scores every filter of that layer over all that leaves with it: filters, and the weights of whoever reads them.
     Gradients are taken in evaluation mode, as its examples do after its graph is built, and are a mean over images;
-    the examples add up batches, which is the same but for a factor that no rank notices. Where this graph ties
-    several filters of a first layer (grouped convolutions), their mean counts, as in the peer's pruner. A group that
-    the peer does not list, or whose score is not a number (its layer's scores are all 0), stays, as it would there.
+    the examples add up batches of one size, which is the same but for a factor that no rank notices. Where this graph
+    ties several filters of a first layer (grouped convolutions), their mean counts, as in the peer's pruner. A group
+    that the peer does not list, or whose score is not a number (its layer's scores are all 0), stays, as it would
+    there. The peer's max_pruning_ratio is one minus a floor of `floors`, which also holds within a step.
 
     Args:
         criterion: `magnitude`, the sum of |w|^p; or `taylor`, the sum of |w x gradient|.
