@@ -26,6 +26,7 @@ from pruning_lab.importance.reduced import Reduced
 from pruning_lab.importance.scoring import Batches, FilterImportance, Importance, check_scores
 from pruning_lab.importance.shares import LargestLayerRandom, Uniform
 from pruning_lab.importance.taylor import Taylor
+from pruning_lab.importance.torch_pruning import TorchPruning
 from pruning_lab.importance.weight_norm import WeightNorm
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "RankAverage",
     "Reduced",
     "Taylor",
+    "TorchPruning",
     "Uniform",
     "WeightNorm",
     "WeightedSum",

@@ -6,7 +6,7 @@ Knows modules and the graph's names; not what is made of the activations.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,6 @@ def device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
-def raise_no_images() -> None:
+def raise_no_images() -> NoReturn:
     """Raises: LabError, always."""
     raise LabError("importance got no images to look at; raise loader.score_images or choose a method of weights alone")

@@ -36,6 +36,7 @@ class Case:
 
 
 WITH_NORMS = ("chain", "unet", "residual")
+WITHOUT_GROUPED = ("chain", "unet", "flattened")  # Torch-Pruning loses its way where a cut leaves one channel a group
 
 CASES: dict[str, Case] = {
     "ipad": Case(importance.Ipad),
@@ -68,6 +69,8 @@ CASES: dict[str, Case] = {
     "reduced": Case(lambda: importance.Reduced(importance.WeightNorm(), "max")),
     "moving_average": Case(lambda: importance.MovingAverage(importance.WeightNorm()), follows_filters=False),
     "per_saving": Case(lambda: importance.PerSaving(importance.WeightNorm())),
+    "torch_pruning": Case(importance.TorchPruning, nets=WITHOUT_GROUPED),
+    "torch_pruning-taylor": Case(lambda: importance.TorchPruning("taylor"), nets=WITHOUT_GROUPED),
     "function": Case(lambda: importance.Function("tests.importance.test_family.first_weights", {"power": 2})),
 }
 
