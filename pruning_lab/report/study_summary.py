@@ -88,7 +88,7 @@ class Comparison:
         return max(cell.runs for cell in self.cells.values())
 
     def best(self, budget: str, split: str) -> str | None:
-        """The method with the highest mean among those of which every run meets the budget; None where fewer than two do."""
+        """The method with the highest mean of those of which every run meets the budget; None for fewer than two."""
         fit = [cell for (_, text), cell in self.cells.items() if text == budget and cell.met == cell.runs]
         return max(fit, key=lambda cell: cell.iou(split)[0]).method if len(fit) > 1 else None
 
