@@ -58,8 +58,9 @@ def describe(runs: Sequence[Run]) -> list[Described]:
         {key: value for key, value in settings.items() if not _under(key, OF_THE_MACHINE)} for settings in differing
     ]
     namesakes = list(zip(bases, titles, strict=True))
-    own, others = _apart([_own_settings(run) for run in runs], namesakes), _apart(splitting, namesakes)
-    names = [", ".join([title, *map(_spell, (a | b).items())]) for title, a, b in zip(titles, own, others, strict=True)]
+    settings = [{**_own_settings(run), **others} for run, others in zip(runs, splitting, strict=True)]
+    told = _fewest(_apart(settings, namesakes), namesakes)
+    names = [", ".join([title, *map(_spell, own.items())]) for title, own in zip(titles, told, strict=True)]
     return [Described(*parts) for parts in zip(runs, names, differing, strict=True)]
 
 
@@ -116,6 +117,24 @@ def _apart(settings: Sequence[Settings], kinds: Sequence[Hashable]) -> list[dict
         differing = [key for key in keys if len({other.get(key, ABSENT) for other in alike}) > 1]
         result.append({key: own.get(key, ABSENT) for key in differing})
     return result
+
+
+def _fewest(settings: Sequence[Settings], kinds: Sequence[Hashable]) -> list[Settings]:
+    """Of every item's settings, as few as tell it apart from the other items of its kind."""
+    result: dict[int, Settings] = {}
+    for kind in dict.fromkeys(kinds):
+        members = [index for index, its_kind in enumerate(kinds) if its_kind == kind]
+        alike = [settings[index] for index in members]
+        chosen: list[str] = []
+        while _classes(alike, chosen) < _classes(alike, list(alike[0])):
+            chosen.append(max(alike[0], key=lambda key: _classes(alike, [*chosen, key])))
+        result |= {index: {key: settings[index][key] for key in chosen} for index in members}
+    return [result[index] for index in range(len(settings))]
+
+
+def _classes(settings: Sequence[Settings], keys: Sequence[str]) -> int:
+    """How many different items there are, if one looks at these keys only."""
+    return len({tuple(own[key] for key in keys) for own in settings})
 
 
 def _flat(tree: Any, path: str = "") -> dict[str, Hashable]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from pruning_lab.report import units
@@ -15,6 +16,8 @@ from pruning_lab.report.budgets import markdown_table
 from pruning_lab.report.study_summary import NEAR, Budget, Cell, Comparison, differences
 
 SPLIT_NAMES = {"test": "test", "val": "validation"}
+
+NOT_ON_CONSOLE = ("steps", "epochs")
 
 Agreements = Mapping[tuple[str, str], Agreement]
 """(base, method) -> agreement."""
@@ -36,13 +39,14 @@ def markdown(comparisons: Sequence[Comparison], agreements: Agreements, split: s
 
 
 def console_table(comparison: Comparison, agreements: Agreements, split: str) -> Table:
-    """The same table for the console."""
+    """The same table for the console, without what takes too much room there."""
     rows = table_rows(comparison, agreements, split)
+    rows = [{name: cell for name, cell in row.items() if name not in NOT_ON_CONSOLE} for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title(comparison), title_justify="left")
     for number, name in enumerate(rows[0]):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(re.sub(r"\*\*(.*?)\*\*", r"[bold]\1[/bold]", cell) for cell in row.values()))
+        table.add_row(*map(_for_console, row.values()))
     return table
 
 
@@ -52,8 +56,13 @@ def table_rows(comparison: Comparison, agreements: Agreements, split: str) -> li
     judge = agreements.get((comparison.base, JUDGE))
     if judge is not None:
         blank = dict.fromkeys(rows[0], "") | _agreement_cells(judge)
-        rows.append(blank | {"method": f"*{JUDGE}, half of its images against the other half*"})
+        rows.append(blank | {"method": f"*{JUDGE}, half against half*"})
     return rows
+
+
+def _for_console(cell: str) -> str:
+    cell = re.sub(r"\*\*(.*?)\*\*", r"[bold]\1[/bold]", escape(cell))
+    return re.sub(r"^\*(.*)\*$", r"[italic]\1[/italic]", cell).replace(" ± ", "±")
 
 
 def title(comparison: Comparison) -> str:
@@ -97,7 +106,8 @@ def _agreement_notes(agreements: Sequence[Agreement]) -> list[str]:
         f"Spearman: correlation of the method's scores on the base with full ablation (change of the loss), both on "
         f"the same {first.images} images: over all {first.groups} prunable groups, and the mean over the "
         f"{first.layers} layers with enough groups. A method that gives all groups the same score has 0. The last "
-        "column is the time that scoring the base took there."
+        "column is the time that scoring the base took there. The last row says how far ablation on one half of these "
+        "images agrees with ablation on the other half, and what it cost on all."
     ]
     lines += [f"No correlation for {item.method}: {item.note}." for item in agreements if item.note]
     return lines
@@ -111,7 +121,7 @@ def _row(comparison: Comparison, method: str, agreements: Agreements, split: str
         row[budget.text] = "" if cell is None else _cell(cell, budget, split, comparison.most_runs, bold)
     deepest = [cell for cell in cells.values() if cell is not None][-1]
     scored = deepest.steps > 0
-    row["s per step"] = _seconds(comparison.over_budgets(method, lambda cell: cell.score_seconds)) if scored else ""
+    row["s/step"] = _seconds(comparison.over_budgets(method, lambda cell: cell.score_seconds)) if scored else ""
     row["images"] = f"{comparison.over_budgets(method, lambda cell: cell.score_images):.0f}" if scored else ""
     row["steps"] = f"{deepest.steps:.3g}"
     row["epochs"] = f"{deepest.epochs:.3g}"
