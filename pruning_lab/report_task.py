@@ -16,6 +16,7 @@ from pruning_lab.report.console import ConsoleReporter, Reporter
 from pruning_lab.report.run_search import find_runs
 from pruning_lab.report.runs import Run
 from pruning_lab.report.study import PAGE, Study, write_study
+from pruning_lab.report.study_figures import pareto_figures
 from pruning_lab.report.study_methods import task_of
 from pruning_lab.report.study_rows import StudyRow, study_rows
 from pruning_lab.report.study_summary import SPLITS, compare, differences
@@ -52,7 +53,11 @@ def report(
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     reporter = ConsoleReporter()
     agreements = _agreements(config, rows, found.runs, ablation_images, reporter) if ablation else []
-    study = Study(rows, agreements, split, {**found.left_out, **repeated}, {})
+    figures: dict[str, str] = {}
+    for comparison in compare(rows, split):
+        drawn = pareto_figures(comparison, split, folder / "figures")
+        figures |= {f"figures/{path.name}": text for path, text in drawn.items()}
+    study = Study(rows, agreements, split, {**found.left_out, **repeated}, figures)
     write_study(folder, study)
     _tell(study, folder, reporter)
 
