@@ -30,7 +30,8 @@ SPREAD = 0.05
 FAR = 6.0
 """Scores are shown in two panels where all of them take so many times the room of the better half."""
 
-WIDTH, HEIGHT = 8.2, 4.6
+# All lengths are inches.
+PLOT_WIDTH, HEIGHT, LETTER = 6.7, 4.6, 0.08
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def pareto(comparison: Comparison, cost: str, split: str, path: Path) -> Path:
     base = 100 * getattr(comparison.rows[0], f"base_{split}_iou")
     means = [100 * cell.iou(split)[0] for cell in comparison.cells.values()]
     close = _close(base, means)
-    with drawing(path, WIDTH, HEIGHT * (1.25 if close else 1)) as figure:
+    names = LETTER * max(len(method) for method in comparison.methods)
+    with drawing(path, PLOT_WIDTH + names, HEIGHT * (1.25 if close else 1)) as figure:
         panels = _panels(figure, close is not None)
         for axes in panels:
             axes.axhline(base, color=DARK, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1, label=f"base, {base:.1f} %")
@@ -69,7 +71,8 @@ def pareto(comparison: Comparison, cost: str, split: str, path: Path) -> Path:
             panels[0].set_ylim(*close)
             panels[1].set_title("all")
         fractions = [getattr(cell, f"{cost}_fraction") for cell in comparison.cells.values()]
-        _fraction_axis(panels[-1], fractions, f"{COSTS[cost]} left, of the base's")
+        beside = " (methods side by side)" if cost == "flops" else ""
+        _fraction_axis(panels[-1], fractions, f"{COSTS[cost]} left, of the base's{beside}")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", fontsize=9, labelspacing=0.7)
     return path
@@ -144,8 +147,8 @@ def _aside(place: int, count: int) -> float:
 
 
 def _fraction_axis(axes: Axes, fractions: Sequence[float], label: str) -> None:
-    """Logarithmic, the base at the left."""
-    low, high = min(fractions) / 1.12, max(1.0, *fractions) * 1.08
+    """Logarithmic, the most at the left."""
+    low, high = min(fractions) / 1.12, max(fractions) * 1.12
     axes.set_xscale("log")
     axes.set_xlim(100 * high, 100 * low)
     axes.set_xticks([100 * tick for tick in FRACTION_TICKS if low <= tick <= high])

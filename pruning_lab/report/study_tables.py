@@ -109,7 +109,7 @@ def _agreement_notes(agreements: Sequence[Agreement]) -> list[str]:
         "column is the time that scoring the base took there. The last row says how far ablation on one half of these "
         "images agrees with ablation on the other half, and what it cost on all."
     ]
-    lines += [f"No correlation for {item.method}: {item.note}." for item in agreements if item.note]
+    lines += [f"No correlation for {item.method}: {item.note.rstrip('.')}." for item in agreements if item.note]
     return lines
 
 
