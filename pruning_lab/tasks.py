@@ -23,7 +23,7 @@ from pruning_lab.experiment import Experiment
 from pruning_lab.graph.connections import Connections
 from pruning_lab.importance.at_widths import RandomAtWidths
 from pruning_lab.report.console import ConsoleReporter
-from pruning_lab.report.runs import Run, read_run
+from pruning_lab.report.runs import RANDOM_CONTROLS, Run, read_run
 from pruning_lab.stopping import RESOURCES
 from pruning_lab.tracking import git_commit
 from pruning_lab.unused import WithoutUnused
@@ -34,9 +34,6 @@ BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_las
 
 SHARED_KEYS = (*BASE_KEYS, "recovery", "distillation", "selection", "max_steps")
 """What a control that goes through the steps of a run shares with it."""
-
-RANDOM_CONTROLS = ("random", "uniform", "largest_layer_random", "random_at_widths")
-"""Options of `importance` that are there to be beaten."""
 
 
 def prune(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:

@@ -23,6 +23,7 @@ NEEDED = {
     "task=scratch": ["task.run=x"],
     "task=flat": ["task.run=x"],
     "task=train_longer": ["task.run=x"],
+    "task=report": ["task.runs=x"],
 }
 OPTIONS = sorted(
     (folder.name, option.stem)

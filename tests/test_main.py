@@ -36,6 +36,7 @@ def test_help_does_not_pay_for_torch_or_mlflow(tmp_path: Path) -> None:
         (["+importance.omga=1"], "did you mean importance.omega"),
         (["importance=ipda"], "ipda"),
         (["data=folder"], "data.root"),
+        (["task=report"], "task.runs"),
         (["data=folder", "data.root=nowhere"], "nowhere"),
         (["stop.flops=25"], "0.25"),
         (["device=warp"], "warp"),

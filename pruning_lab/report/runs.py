@@ -9,11 +9,15 @@ from omegaconf import OmegaConf
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pruning_lab.errors import LabError
-from pruning_lab.history import RESOURCES, History
+from pruning_lab.history import History
 from pruning_lab.report import units
 from pruning_lab.report.tables import Cards, read_cards
+from pruning_lab.stopping import RESOURCES
 
-SPELLED = {"flops": "FLOPs", "weights": "weights"}
+SPELLED = {"flops": "FLOPs"}
+
+RANDOM_CONTROLS = ("random", "uniform", "largest_layer_random", "random_at_widths")
+"""Options of `importance` that are there to be beaten."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,19 @@ def read_run(folder: Path) -> Run:
     history = History.read(folder / "history.csv")
     if len(history) < 2:
         raise LabError(f"{folder / 'history.csv'}: no pruning step was done; give the folder of a finished run")
-    return Run(folder, _read_config(folder / "config.yaml"), history, read_cards(folder))
+    return Run(folder, read_config(folder / "config.yaml"), history, read_cards(folder))
+
+
+def budget_of(run: Run) -> dict[str, float]:
+    """Resource -> fraction of the base's that the run was to reach; empty where its config's `stop` names none."""
+    stop = run.config.get("stop", {})
+    wanted = dict(_limits(stop)) if isinstance(stop, Mapping) else {}
+    return {name: wanted[name] for name in RESOURCES if name in wanted}
 
 
 def budget_text(run: Run) -> str:
     """What the run was to reach, as its config's `stop` says: "25 % FLOPs"; else what it did reach."""
-    stop = run.config.get("stop", {})
-    wanted = dict(_limits(stop)) if isinstance(stop, Mapping) else {}
-    parts = [f"{_short(wanted[name])} {SPELLED[name]}" for name in RESOURCES if name in wanted]
+    parts = [f"{_short(limit)} {SPELLED.get(name, name)}" for name, limit in budget_of(run).items()]
     if not parts:
         reached = run.cards.pruned.macs / run.cards.base.macs
         return f"{units.percent(reached)} FLOPs reached"
@@ -62,7 +71,8 @@ def run_row(run: Run) -> dict[str, str]:
     }
 
 
-def _read_config(path: Path) -> Mapping[str, Any]:
+def read_config(path: Path) -> Mapping[str, Any]:
+    """A config as plain dicts, interpolations as they are written. Raises LabError naming a broken file."""
     try:
         config = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except OSError as error:
@@ -75,7 +85,7 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 
 
 def _limits(node: Mapping[Any, Any]) -> Iterator[tuple[str, float]]:
-    """Every `flops:` and `weights:` with a number, at any depth: stop rules may be made of others."""
+    """Every resource with a number, at any depth: stop rules may be made of others."""
     for key, value in node.items():
         if isinstance(value, Mapping):
             yield from _limits(value)
