@@ -33,8 +33,8 @@ class TorchPruning:
 
     The peer reads its dependency graph from one image in evaluation mode, lists its groups by their first layer, and
     scores every filter of that layer over all that leaves with it: filters, and the weights of whoever reads them.
-    Gradients are taken in evaluation mode, as its examples do after its graph is built, and are a mean over images;
-    the examples add up batches of one size, which is the same but for a factor that no rank notices. Where this graph
+    Gradients are taken in evaluation mode, as its examples do after its graph is built, and added up over batches as
+    there: with a normalizer that keeps its divisor from zero, another factor would be another rank. Where this graph
     ties several filters of a first layer (grouped convolutions), their mean counts, as in the peer's pruner. A group
     that the peer does not list, or whose score is not a number (its layer's scores are all 0), stays, as it would
     there. The peer's max_pruning_ratio is one minus a floor of `floors`, which also holds within a step.
@@ -133,15 +133,13 @@ def _all_outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
 
 
 def _backward(model: nn.Module, batches: Batches, loss: Loss) -> None:
-    """Leave the mean gradient over all images in every parameter's `.grad`."""
-    images = 0
+    """Leave the gradient, summed over batches, in every parameter's `.grad`."""
     device = device_of(model)
     for image, mask in batches:
-        value = loss(main_output(model(image.to(device))), mask.to(device))
-        (value * len(image)).backward()
-        images += len(image)
+        loss(main_output(model(image.to(device))), mask.to(device)).backward()
     for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad / images
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 @contextmanager

@@ -70,6 +70,7 @@ def pruned_by_the_peer(model: nn.Module, heads: list[str], ratio: float, **optio
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("name", ["bilinear-unet", "unet", "chain", "residual"])
 def test_takes_what_the_peers_pruner_takes(name: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
     model = network(name)
     graph = ChannelGraph.trace(model, EXAMPLE)
     heads = [layer for layer, ids in graph.layers.items() if not bool(graph.prunable[ids].any())]
