@@ -50,6 +50,7 @@ class Court:
     graph: ChannelGraph
     batches: Sequence[Batch]
     seed: int
+    effect: str
 
     @property
     def images(self) -> int:
@@ -59,7 +60,7 @@ class Court:
 
 @dataclass(frozen=True)
 class Truth:
-    """What full ablation found, for each half of the images: change of the loss, [n_groups]."""
+    """What full ablation found, for each half of the images: the effect of every group, [n_groups]."""
 
     halves: list[list[float]]
     images: list[int]
@@ -73,20 +74,26 @@ class Truth:
 
 
 def judge(
-    methods: Mapping[str, Run], images: int, caches: Sequence[Path], config: Mapping[str, Any], reporter: Reporter
+    methods: Mapping[str, Run],
+    images: int,
+    effect: str,
+    caches: Sequence[Path],
+    config: Mapping[str, Any],
+    reporter: Reporter,
 ) -> list[Agreement]:
     """Score a base with every method and with full ablation, on the same training images.
 
     Args:
         methods: name -> a run of it; all from the same base.
         images: how many training images everything is computed on.
+        effect: what ablation measures, see `Ablation`.
         caches: folders of trained bases, searched in this order; ablation is kept beside the base for the next time.
         config: a whole config, resolved; the runs' own settings of `FROM_THE_RUN` take the place of its.
 
     Raises:
         LabError: the base is in none of the caches, or the config of a run can't be built any more.
     """
-    court, cache = open_court(next(iter(methods.values())), images, caches, config, reporter)
+    court, cache = open_court(next(iter(methods.values())), images, effect, caches, config, reporter)
     with reporter.task(f"ablation of base {court.base}", None):
         truth = ablation_of(court, cache)
     agreements = [_reliability(court, truth)]
@@ -98,7 +105,7 @@ def judge(
 
 
 def open_court(
-    run: Run, images: int, caches: Sequence[Path], config: Mapping[str, Any], reporter: Reporter
+    run: Run, images: int, effect: str, caches: Sequence[Path], config: Mapping[str, Any], reporter: Reporter
 ) -> tuple[Court, Path]:
     """The base of a run with its channel graph and images, and the cache that it came from."""
     base, seed = run.cards.base_hash, run.cards.seed
@@ -114,19 +121,19 @@ def open_court(
     seed_everything(seed)
     model = lab.settings.place(model).eval()
     graph = ChannelGraph.trace(model, lab.example(), connections=lab.connections)
-    return Court(base, model, graph, lab.loaders(seed).score_batches(images), seed), cache
+    return Court(base, model, graph, lab.loaders(seed).score_batches(images), seed, effect), cache
 
 
 def ablation_of(court: Court, cache: Path) -> Truth:
     """Full ablation of every group on each half of the images, from the cache where it has been done before."""
-    path = cache / f"{court.base}.ablation_{court.images}_images_seed_{court.seed}.json"
+    path = cache / f"{court.base}.ablation_{court.effect}_{court.images}_images_seed_{court.seed}.json"
     if path.is_file():
         stored = Truth(**json.loads(path.read_text(encoding="utf-8")))
         if len(stored.halves[0]) == len(court.graph):
             return stored
     halves = [half for half in _halves(court.batches) if len(half[0])]
     started = time.perf_counter()
-    scores = [Ablation()(court.model, court.graph, [half]).tolist() for half in halves]
+    scores = [Ablation(effect=court.effect)(court.model, court.graph, [half]).tolist() for half in halves]
     truth = Truth(scores, [len(image) for image, _ in halves], time.perf_counter() - started)
     write_atomically(path, json.dumps(asdict(truth)) + "\n")
     return truth
@@ -194,6 +201,7 @@ def _record(court: Court, name: str, found: tuple[float, float] | None, seconds:
         images=court.images,
         seconds=seconds,
         seed=court.seed,
+        effect=court.effect,
         note=note,
     )
 

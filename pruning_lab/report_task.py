@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pruning_lab.config import plain
 from pruning_lab.errors import LabError
+from pruning_lab.importance.effects import EFFECTS
 from pruning_lab.judging import judge
 from pruning_lab.report.agreement import Agreement
 from pruning_lab.report.console import ConsoleReporter, Reporter
@@ -31,6 +32,7 @@ def report(
     split: str = "test",
     ablation: bool = True,
     ablation_images: int = 32,
+    ablation_effect: str = "soft_mask",
 ) -> None:
     """Compare finished runs: report.md, report.csv, summary.csv and figures go into the report's folder.
 
@@ -39,6 +41,7 @@ def report(
         split: by whose IoU runs are compared, `test` or `val`.
         ablation: correlate every method's scores on the base with full ablation.
         ablation_images: on how many training images.
+        ablation_effect: what it measures: `loss`, `flips`, `soft_mask` or `logits`.
 
     Raises:
         LabError: there is no finished run, or an argument is impossible.
@@ -47,12 +50,14 @@ def report(
         raise LabError(f"task.split={split} is not known; use one of {', '.join(SPLITS)}")
     if ablation_images < 1:
         raise LabError(f"task.ablation_images={ablation_images}: give 1 or more")
+    if ablation_effect not in EFFECTS:
+        raise LabError(f"task.ablation_effect={ablation_effect} is not known; use one of {', '.join(EFFECTS)}")
     found = find_runs(plain(runs))
     rows, repeated = study_rows(found.runs)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     reporter = ConsoleReporter()
-    agreements = _agreements(config, rows, found.runs, ablation_images, reporter) if ablation else []
+    agreements = _agreements(config, rows, found.runs, (ablation_images, ablation_effect), reporter) if ablation else []
     figures: dict[str, str] = {}
     for comparison in compare(rows, split):
         drawn = pareto_figures(comparison, split, folder / "figures")
@@ -63,7 +68,7 @@ def report(
 
 
 def _agreements(
-    config: DictConfig, rows: Sequence[StudyRow], runs: Sequence[Run], images: int, reporter: Reporter
+    config: DictConfig, rows: Sequence[StudyRow], runs: Sequence[Run], asked: tuple[int, str], reporter: Reporter
 ) -> list[Agreement]:
     """Of every base that can still be found; the report says so of one that can't."""
     by_folder = {str(run.folder): run for run in runs}
@@ -74,7 +79,7 @@ def _agreements(
         caches = [Path(config.base_cache), *(Path(run.config.get("base_cache", "")) for run in methods.values())]
         try:
             if methods:
-                agreements += judge(methods, images, list(dict.fromkeys(caches)), plain(config), reporter)
+                agreements += judge(methods, *asked, list(dict.fromkeys(caches)), plain(config), reporter)
         except LabError as error:
             reporter.warn(f"no correlation with ablation: {error}")
     return agreements

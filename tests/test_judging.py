@@ -22,7 +22,7 @@ def court() -> Court:
     torch.manual_seed(0)
     model = UNet(3, 2, width=4, depth=1).eval()
     graph = ChannelGraph.trace(model, torch.zeros(1, 3, 8, 8))
-    return Court("3fa9", model, graph, make_batches(count=2, batch=3, size=8), seed=1)
+    return Court("3fa9", model, graph, make_batches(count=2, batch=3, size=8), seed=1, effect="loss")
 
 
 def test_the_whole_is_ablation_of_all_images(court: Court, tmp_path: Path) -> None:
@@ -52,6 +52,14 @@ def test_ablation_is_done_once_for_a_base_and_its_images(
     assert ablation_of(court, tmp_path) == first
     with pytest.raises(TypeError):
         ablation_of(replace(court, seed=2), tmp_path)
+    with pytest.raises(TypeError):
+        ablation_of(replace(court, effect="flips"), tmp_path)
+
+
+def test_ablation_measures_what_is_asked_for(court: Court, tmp_path: Path) -> None:
+    truth = ablation_of(replace(court, effect="soft_mask"), tmp_path)
+    expected = Ablation(effect="soft_mask")(court.model, court.graph, court.batches)
+    assert torch.allclose(truth.whole[court.graph.prunable].float(), expected[court.graph.prunable], atol=1e-6)
 
 
 def truth_of(court: Court) -> torch.Tensor:

@@ -91,6 +91,7 @@ def test_ablation_can_be_left_out(root: Path) -> None:
     [
         ("task.split=train", "task.split=train"),
         ("task.ablation_images=0", "task.ablation_images=0"),
+        ("task.ablation_effect=size", "soft_mask"),
         ("task.runs=nowhere", "task.runs=nowhere"),
         ("task.runs=???", "task.runs is not set"),
     ],

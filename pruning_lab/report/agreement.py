@@ -23,6 +23,7 @@ class Agreement:
         images: given to either.
         seconds: that the method took for all groups.
         seed: of the images and of what is random in a method.
+        effect: what ablation measured: loss, flips, soft_mask or logits.
         note: why there are no numbers (they are NaN), else empty.
     """
 
@@ -35,4 +36,5 @@ class Agreement:
     images: int
     seconds: float
     seed: int
+    effect: str
     note: str = ""

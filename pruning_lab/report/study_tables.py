@@ -38,6 +38,15 @@ def markdown(comparisons: Sequence[Comparison], agreements: Agreements, split: s
     return "\n\n".join(parts)
 
 
+EFFECTS = {
+    "loss": "change of the loss",
+    "flips": "share of pixels that change class",
+    "soft_mask": "change of the predicted probabilities",
+    "logits": "change of the logits",
+}
+"""What ablation measured, in words."""
+
+
 def console_table(comparison: Comparison, agreements: Agreements, split: str) -> Table:
     """The same table for the console, without what takes too much room there."""
     rows = table_rows(comparison, agreements, split)
@@ -103,7 +112,8 @@ def _agreement_notes(agreements: Sequence[Agreement]) -> list[str]:
         return []
     first = agreements[0]
     lines = [
-        f"Spearman: correlation of the method's scores on the base with full ablation (change of the loss), both on "
+        "Spearman: correlation of the method's scores on the base with full ablation "
+        f"({EFFECTS[first.effect]}), both on "
         f"the same {first.images} images: over all {first.groups} prunable groups, and the mean over the "
         f"{first.layers} layers with enough groups. A method that gives all groups the same score has 0. The last "
         "column is the time that scoring the base took there. The last row says how far ablation on one half of these "

@@ -17,9 +17,9 @@ from pruning_lab.report.study_tables import by_method, console_table, markdown, 
 from tests.report.studies import study_row
 
 AGREEMENTS = [
-    Agreement("3fa9c1", JUDGE, 0.9, 0.8, 528, 14, 32, 120.0, 1),
-    Agreement("3fa9c1", "ipad", 0.25, -0.125, 528, 14, 32, 0.25, 1),
-    Agreement("3fa9c1", "l1", math.nan, math.nan, 528, 14, 32, math.nan, 1, "it has no weights"),
+    Agreement("3fa9c1", JUDGE, 0.9, 0.8, 528, 14, 32, 120.0, 1, "soft_mask"),
+    Agreement("3fa9c1", "ipad", 0.25, -0.125, 528, 14, 32, 0.25, 1, "soft_mask"),
+    Agreement("3fa9c1", "l1", math.nan, math.nan, 528, 14, 32, math.nan, 1, "soft_mask", "it has no weights"),
 ]
 
 
