@@ -7,15 +7,17 @@ down changes its width.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from pruning_lab.errors import LabError
+from pruning_lab.slicing import Kept, left_of
 
 if TYPE_CHECKING:
     from pruning_lab.graph import ChannelGraph
+    from pruning_lab.graph.rows import Remaining
 
 Groups = Tensor | list[int]
 
@@ -36,18 +38,20 @@ def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.
     _check_groups(graph, removed)
     if not bool(removed.any()):
         return
-    modules = dict(model.named_modules(remove_duplicate=False))
-    tensors = dict(_named_tensors(modules))
-    changes = dict(_changes(graph, removed))
-    _check_tensors(graph, tensors, changes, optimizer)
+    left = graph.remaining(removed)
+    _check_layers(graph, left)
+    modules = _modules_by_path(model)
+    changes = [Change(name, _held(modules, name), keep) for name, keep in _keeps(graph, left)]
+    _check_tensors(graph, changes, optimizer)
     holders = holders_of(modules)
-    for name, keep in changes.items():
-        new = _replace(tensors[name], keep, holders)
-        if optimizer is not None and isinstance(new, nn.Parameter):
-            _replace_in_optimizer(optimizer, tensors[name], new, keep)
-        _renew_computed(modules, name, graph.tensors[name].shape, keep)
-    graph.become(graph.without(removed))
-    _update_modules(modules, graph, changes)
+    replaced = []
+    for change in changes:
+        replaced.append(_replace(change, holders))
+        _renew_computed(modules, change.name, graph.tensors[change.name].shape, change.keep)
+    if optimizer is not None:
+        _replace_in_optimizer(optimizer, changes, replaced)
+    graph.become(graph.left_by(left))
+    _update_modules(modules, graph, [change.name for change in changes])
 
 
 def mask(model: nn.Module, graph: ChannelGraph, groups: Groups) -> None:
@@ -57,36 +61,41 @@ def mask(model: nn.Module, graph: ChannelGraph, groups: Groups) -> None:
     channel's own filters are zeroed.
     """
     removed = graph.as_mask(groups)
-    tensors = dict(_named_tensors(dict(model.named_modules(remove_duplicate=False))))
+    modules = _modules_by_path(model)
     for consumer in graph.consumers:
         for name in consumer.tensors:
             row = graph.tensors[name].axes.get(consumer.dim)
             if row is not None:
-                _zero(tensors[name], consumer.dim, graph.taken(removed, row))
+                _zero(_held(modules, name), consumer.dim, graph.taken(removed, row))
     silenced = removed & graph.contracted
     if bool(silenced.any()):
         for name, info in graph.tensors.items():
             for dim, row in info.axes.items():
                 if info.trainable:
-                    _zero(tensors[name], dim, graph.taken(silenced, row))
+                    _zero(_held(modules, name), dim, graph.taken(silenced, row))
 
 
-Keep = dict[int, Tensor]
-"""Dimension -> the indices that are left, for the dimensions that lose any."""
+Keep = dict[int, Kept]
+"""What is left of the dimensions that lose anything."""
 
 
-def _changes(graph: ChannelGraph, removed: Tensor) -> Iterator[tuple[str, Keep]]:
-    """Every tensor that a cut changes, and what is left of it."""
-    stays = torch.cat([~removed, torch.ones(1, dtype=torch.bool)])
-    known: dict[int, Tensor | None] = {}
+class Change(NamedTuple):
+    """A tensor that a cut changes, by its name, as it is before, and what is left of it."""
+
+    name: str
+    tensor: Tensor
+    keep: Keep
+
+
+def _keeps(graph: ChannelGraph, left: Remaining) -> Iterator[tuple[str, Keep]]:
+    known: dict[int, Kept] = {}
     for name, info in graph.tensors.items():
         keep = {}
         for dim, row in info.axes.items():
-            if id(row) not in known:
-                left = stays[row]
-                known[id(row)] = None if bool(left.all()) else left.nonzero().squeeze(1)
-            if (index := known[id(row)]) is not None:
-                keep[dim] = index
+            if left.length(row) < info.shape[dim]:
+                if id(row) not in known:
+                    known[id(row)] = Kept(left.places(row), left.gaps(row))
+                keep[dim] = known[id(row)]
         if keep:
             yield name, keep
 
@@ -97,20 +106,21 @@ def _check_groups(graph: ChannelGraph, removed: Tensor) -> None:
         layer, index = graph.group(forbidden[0]).filters[0]
         why = graph.frozen_groups.get(forbidden[0], "it is not prunable")
         raise LabError(f"group {forbidden[0]} (filter {index} of {layer}) can't be cut: {why}; leave it out")
-    emptied = graph.emptied(removed)
-    if emptied:
-        raise LabError(f"layer {emptied[0]} would lose all its filters; keep at least one of its groups")
 
 
-def _check_tensors(
-    graph: ChannelGraph, tensors: dict[str, Tensor], changes: dict[str, Keep], optimizer: torch.optim.Optimizer | None
-) -> None:
-    for name in changes:
-        found, expected = tuple(tensors[name].shape), graph.tensors[name].shape
+def _check_layers(graph: ChannelGraph, left: Remaining) -> None:
+    for name, row in graph.layers.items():
+        if not left.length(row) and len(row):
+            raise LabError(f"layer {name} would lose all its filters; keep at least one of its groups")
+
+
+def _check_tensors(graph: ChannelGraph, changes: list[Change], optimizer: torch.optim.Optimizer | None) -> None:
+    for name, tensor, _ in changes:
+        found, expected = tuple(tensor.shape), graph.tensors[name].shape
         if found != expected:
             raise LabError(f"{name} has shape {found}, but the graph knows it as {expected}; trace the model anew")
-        for key, item in (optimizer.state.get(tensors[name], {}) if optimizer is not None else {}).items():
-            if isinstance(item, Tensor) and item.dim() > 0 and item.shape != tensors[name].shape:
+        for key, item in (optimizer.state.get(tensor, {}) if optimizer is not None else {}).items():
+            if isinstance(item, Tensor) and item.dim() > 0 and item.shape != tensor.shape:
                 raise LabError(
                     f"optimizer {type(optimizer).__name__} keeps '{key}' of {name} in another shape than {name} has, "
                     "so it can't be cut along; set recovery.optimizer_state=reset"
@@ -126,23 +136,24 @@ def _zero(tensor: Tensor, dim: int, gone: Tensor) -> None:
 Modules = dict[str, nn.Module]
 
 
-def _named_tensors(modules: Modules) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers under all the names that they have."""
-    for path, module in modules.items():
-        for key, tensor in (*module._parameters.items(), *module._buffers.items()):
-            if tensor is not None:
-                yield f"{path}.{key}" if path else key, tensor
+def _modules_by_path(model: nn.Module) -> Modules:
+    """All modules under all the names that they have."""
+    found: Modules = {}
+    waiting = [("", model)]
+    while waiting:
+        path, module = waiting.pop()
+        found[path] = module
+        prefix = f"{path}." if path else ""
+        waiting.extend((prefix + key, child) for key, child in module._modules.items() if child is not None)
+    return found
 
 
-def _slice(tensor: Tensor, keep: Keep) -> Tensor:
-    """Index every named dimension, keeping the memory format."""
-    channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-    result = tensor.detach()
-    for dim, index in keep.items():
-        result = result.index_select(dim, index.to(result.device))
-    if channels_last and not tensor.is_contiguous():
-        result = result.contiguous(memory_format=torch.channels_last)
-    return result
+def _held(modules: Modules, name: str) -> Tensor:
+    """A parameter or buffer by its name."""
+    owner, _, leaf = name.rpartition(".")
+    module = modules[owner]
+    tensor = module._parameters.get(leaf)
+    return cast(Tensor, module._buffers[leaf] if tensor is None else tensor)
 
 
 Holders = dict[int, list[tuple[dict[str, Any], str]]]
@@ -159,16 +170,17 @@ def holders_of(modules: Modules) -> Holders:
     return places
 
 
-def _replace(old: Tensor, keep: Keep, holders: Holders) -> Tensor:
+def _replace(change: Change, holders: Holders) -> Tensor:
     """Slice a parameter or buffer wherever a module holds it.
 
     A new Parameter, and not new data in the old one: a graph that autograd still holds would remember the old shape.
     """
-    new: Tensor = _slice(old, keep)
+    old, keep = change.tensor, change.keep
+    new = left_of(old, keep)
     if isinstance(old, nn.Parameter):
         new = nn.Parameter(new, requires_grad=old.requires_grad)
         if old.grad is not None:
-            new.grad = _slice(old.grad, keep)
+            new.grad = left_of(old.grad, keep)
     for held, key in holders[id(old)]:
         held[key] = new
     return new
@@ -177,22 +189,24 @@ def _replace(old: Tensor, keep: Keep, holders: Holders) -> Tensor:
 def _renew_computed(modules: Modules, name: str, shape: tuple[int, ...], keep: Keep) -> None:
     """The old weight_norm and spectral_norm leave a computed weight beside its parts; it takes their new shape."""
     owner, _, leaf = name.rpartition(".")
+    if leaf not in {"weight_v", "weight_orig"}:
+        return
     held = vars(modules[owner])
     computed = held.get("weight")
-    if leaf in {"weight_v", "weight_orig"} and isinstance(computed, Tensor) and tuple(computed.shape) == shape:
-        held["weight"] = _slice(computed, keep)
+    if isinstance(computed, Tensor) and tuple(computed.shape) == shape:
+        held["weight"] = left_of(computed, keep)
 
 
-def _replace_in_optimizer(optimizer: torch.optim.Optimizer, old: Tensor, new: nn.Parameter, keep: Keep) -> None:
+def _replace_in_optimizer(optimizer: torch.optim.Optimizer, changes: list[Change], replaced: list[Tensor]) -> None:
+    new_of = {id(change.tensor): new for change, new in zip(changes, replaced, strict=True)}
     for group in optimizer.param_groups:
-        group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
-    if old not in optimizer.state:
-        return
-    state = optimizer.state.pop(old)
-    for key, item in state.items():
-        if isinstance(item, Tensor) and item.dim() > 0:
-            state[key] = _slice(item, keep)
-    optimizer.state[new] = state
+        group["params"] = [new_of.get(id(parameter), parameter) for parameter in group["params"]]
+    for change, new in zip(changes, replaced, strict=True):
+        if change.tensor in optimizer.state:
+            optimizer.state[new] = {
+                key: left_of(item, change.keep) if isinstance(item, Tensor) and item.dim() > 0 else item
+                for key, item in optimizer.state.pop(change.tensor).items()
+            }
 
 
 def _update_modules(modules: Modules, graph: ChannelGraph, changed: Iterable[str]) -> None:

@@ -40,7 +40,7 @@ class TensorInfo:
     trainable: bool
     axes: Mapping[int, Tensor] = field(default_factory=dict)
 
-    def with_axes(self, left: Remaining) -> TensorInfo:
+    def left_by(self, left: Remaining) -> TensorInfo:
         """What is left of it."""
         shape = list(self.shape)
         for dim, row in self.axes.items():
@@ -205,23 +205,44 @@ class ChannelGraph:
 
     def without(self, removed: Tensor) -> ChannelGraph:
         """The graph after the groups of a bool mask [n_groups] have left; ids close ranks in their old order."""
-        left = Remaining(removed, self.rows())
+        return self.left_by(self.remaining(removed))
+
+    def remaining(self, removed: Tensor) -> Remaining:
+        """What is left of all rows of the graph after the groups of a bool mask [n_groups] have left."""
+        return Remaining(removed, self.rows())
+
+    def left_by(self, left: Remaining) -> ChannelGraph:
+        """The graph that is left, see `without`."""
+        stays = left.stays[:-1]
         return replace(
             self,
             layers={name: left(row) for name, row in self.layers.items()},
-            original={name: indices[left.stays[self.layers[name]]] for name, indices in self.original.items()},
-            prunable=self.prunable[~removed],
+            original=self._original_left_by(left),
+            prunable=self.prunable[stays],
             consumers=[Consumer(c.layer, c.tensors, c.dim, left(c.channels)) for c in self.consumers],
-            tensors={name: info.with_axes(left) if info.axes else info for name, info in self.tensors.items()},
+            tensors={name: info.left_by(left) if info.axes else info for name, info in self.tensors.items()},
             costs=[CostTerm(t.layer, t.coefficient, tuple(map(left, t.factors))) for t in self.costs],
             group_counts={name: left(row) for name, row in self.group_counts.items()},
             channel_counts={name: left(row) for name, row in self.channel_counts.items()},
-            contracted=self.contracted[~removed],
-            mixing=self.mixing[~removed],
+            contracted=self.contracted[stays],
+            mixing=self.mixing[stays],
             held=[h.left_by(left) for h in self.held],
-            frozen_groups={int(left.ids[i]): why for i, why in self.frozen_groups.items() if not removed[i]},
+            frozen_groups=self._frozen_left_by(left),
             memory=None if self.memory is None else self.memory.left_by(left),
         )
+
+    def _original_left_by(self, left: Remaining) -> dict[str, Tensor]:
+        if not self.layers:
+            return {}
+        stays = left.stays[torch.cat(list(self.layers.values()))]
+        indices = torch.cat([self.original[name] for name in self.layers])[stays]
+        lengths = [left.length(row) for row in self.layers.values()]
+        return dict(zip(self.layers, indices.split(lengths), strict=True))
+
+    def _frozen_left_by(self, left: Remaining) -> dict[int, str]:
+        frozen = torch.tensor(list(self.frozen_groups), dtype=torch.int64)
+        known = zip(left.stays[frozen].tolist(), left.ids[frozen].tolist(), self.frozen_groups.values(), strict=True)
+        return {index: why for stays, index, why in known if stays}
 
     def rows(self) -> Iterator[Tensor]:
         """Every row of group ids that the graph holds."""
@@ -257,8 +278,8 @@ class ChannelGraph:
 
     def emptied(self, removed: Tensor) -> list[str]:
         """Layers that would be left without a filter."""
-        stays = torch.cat([~removed, torch.ones(1, dtype=torch.bool)])
-        return [name for name, row in self.layers.items() if len(row) and not bool(stays[row].any())]
+        left = Remaining(removed, self.layers.values())
+        return [name for name, row in self.layers.items() if len(row) and not left.length(row)]
 
 
 def by_layer(layers: Mapping[str, Tensor], reasons: Mapping[int, str]) -> dict[str, str]:
