@@ -104,7 +104,7 @@ def measure(graph: ChannelGraph, removed: Tensor | None = None) -> Resources:
     Args:
         removed: bool [n_groups]; the counts are then those of the model after these groups have left.
     """
-    length = len if removed is None else Remaining(removed, graph.rows()).length
+    length = len if removed is None else graph.remaining(removed).length
     totals: dict[str, dict[str, int]] = {"macs": defaultdict(int), "weights": defaultdict(int)}
     for term in terms(graph):
         totals[term.kind][term.layer] += term.coefficient * math.prod(map(length, term.factors))

@@ -47,7 +47,7 @@ def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.
     replaced = []
     for change in changes:
         replaced.append(_replace(change, holders))
-        _renew_computed(modules, change.name, graph.tensors[change.name].shape, change.keep)
+        _renew_computed(modules, change)
     if optimizer is not None:
         _replace_in_optimizer(optimizer, changes, replaced)
     graph.become(graph.left_by(left))
@@ -88,14 +88,14 @@ class Change(NamedTuple):
 
 
 def _keeps(graph: ChannelGraph, left: Remaining) -> Iterator[tuple[str, Keep]]:
-    known: dict[int, Kept] = {}
-    for name, info in graph.tensors.items():
-        keep = {}
-        for dim, row in info.axes.items():
-            if left.length(row) < info.shape[dim]:
-                if id(row) not in known:
-                    known[id(row)] = Kept(left.places(row), left.gaps(row))
-                keep[dim] = known[id(row)]
+    """Every tensor that a cut changes, and what is left of it."""
+    kept = {
+        id(row): Kept(left.places(now), left.gaps(now))
+        for row, now in graph.rows.pairs()
+        if left.length(now) < now.shape[0]
+    }
+    for name, info in graph.structure.tensors.items():
+        keep = {dim: kept[id(row)] for dim, row in info.axes.items() if id(row) in kept}
         if keep:
             yield name, keep
 
@@ -116,7 +116,7 @@ def _check_layers(graph: ChannelGraph, left: Remaining) -> None:
 
 def _check_tensors(graph: ChannelGraph, changes: list[Change], optimizer: torch.optim.Optimizer | None) -> None:
     for name, tensor, _ in changes:
-        found, expected = tuple(tensor.shape), graph.tensors[name].shape
+        found, expected = tuple(tensor.shape), graph.structure.tensors[name].shape_now(graph.rows)
         if found != expected:
             raise LabError(f"{name} has shape {found}, but the graph knows it as {expected}; trace the model anew")
         for key, item in (optimizer.state.get(tensor, {}) if optimizer is not None else {}).items():
@@ -186,15 +186,15 @@ def _replace(change: Change, holders: Holders) -> Tensor:
     return new
 
 
-def _renew_computed(modules: Modules, name: str, shape: tuple[int, ...], keep: Keep) -> None:
+def _renew_computed(modules: Modules, change: Change) -> None:
     """The old weight_norm and spectral_norm leave a computed weight beside its parts; it takes their new shape."""
-    owner, _, leaf = name.rpartition(".")
+    owner, _, leaf = change.name.rpartition(".")
     if leaf not in {"weight_v", "weight_orig"}:
         return
     held = vars(modules[owner])
     computed = held.get("weight")
-    if isinstance(computed, Tensor) and tuple(computed.shape) == shape:
-        held["weight"] = left_of(computed, keep)
+    if isinstance(computed, Tensor) and computed.shape == change.tensor.shape:
+        held["weight"] = left_of(computed, change.keep)
 
 
 def _replace_in_optimizer(optimizer: torch.optim.Optimizer, changes: list[Change], replaced: list[Tensor]) -> None:
@@ -261,6 +261,9 @@ def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
 
 def _held_weight(module: nn.Module) -> Tensor | None:
     """The weight, or the tensor of its shape from which a parametrisation computes it."""
+    held = module._parameters.get("weight")
+    if held is not None:
+        return held
     if nn.utils.parametrize.is_parametrized(module, "weight"):
         parts = module.get_submodule("parametrizations.weight")
         return max(parts.parameters(recurse=False), key=Tensor.numel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,16 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, Consumer, CostTerm, Size, TensorInfo, by_layer
+from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, by_layer
 from pruning_lab.graph.connections import Connections, answered, ask, interpret_by_hand
 from pruning_lab.graph.export import TraceError, copy_of, export, random_kept
 from pruning_lab.graph.flow import flows_of
 from pruning_lab.graph.interpreter import Interpreter, layer_name
 from pruning_lab.graph.labels import FIXED
 from pruning_lab.graph.memory import live_values
+from pruning_lab.graph.rows import Rows
 from pruning_lab.graph.rules import RULES
+from pruning_lab.graph.structure import Consumer, CostTerm, Size, Structure, TensorInfo
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,10 @@ def read_graph(
     interpreter, values = _interpret(program, model, connections)
     suspects, sizes = [*interpreter.suspects, *interpreter.contracted], list(interpreter.sizes)
     graph, group_of_label = _number(interpreter, model, _read_training(interpreter, model, inputs))
-    graph.flows = flows_of(program, interpreter.canonical)
-    graph.memory = live_values(program, values, group_of_label, graph.rows())
+    memory = live_values(program, values, group_of_label, graph.structure.rows())
+    structure = replace(graph.structure, memory=memory)
+    flows = flows_of(program, interpreter.canonical)
+    graph = replace(graph, structure=structure, rows=Rows(structure.rows()), flows=flows)
     reading = Reading(
         program,
         values,
@@ -171,23 +175,26 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str])
         int(group_of_component[index]): why for index, why in interpreter.space.mixed_components(component).items()
     }
     never_run, dead_ends = _unused(interpreter, model)
-    graph = ChannelGraph(
+    structure = Structure(
         layers=layers,
+        consumers=[Consumer(read.layer, read.parameters, read.dim, ids(read.channels)) for read in interpreter.reads],
+        tensors=_tensor_infos(interpreter, model, ids),
+        costs=[CostTerm(cost.layer, cost.coefficient, tuple(map(ids, cost.factors))) for cost in interpreter.costs],
+        group_counts={name: ids(row) for name, row in interpreter.counted_groups.items()},
+        channel_counts={name: ids(row) for name, row in interpreter.counted_channels.items()},
+    )
+    graph = ChannelGraph(
+        structure=structure,
+        rows=Rows(structure.rows()),
         original={name: torch.arange(len(row)) for name, row in layers.items()},
         original_widths={name: len(row) for name, row in layers.items()},
         frozen=by_layer(layers, reasons) | dict.fromkeys(never_run, "never run"),
         mixed=by_layer(layers, mixed),
         unused=never_run + [name for name in dead_ends if name not in only_training],
         prunable=torch.tensor([index not in reasons for index in range(count)], dtype=torch.bool),
-        consumers=[Consumer(read.layer, read.parameters, read.dim, ids(read.channels)) for read in interpreter.reads],
-        tensors=_tensor_infos(interpreter, model, ids),
-        costs=[CostTerm(cost.layer, cost.coefficient, tuple(map(ids, cost.factors))) for cost in interpreter.costs],
-        group_counts={name: ids(row) for name, row in interpreter.counted_groups.items()},
-        channel_counts={name: ids(row) for name, row in interpreter.counted_channels.items()},
         contracted=_marked([labels for _, labels in interpreter.contracted], group_of_label, count),
         mixing=torch.tensor([index in mixed for index in range(count)], dtype=torch.bool),
         frozen_groups=reasons,
-        held=[],
     )
     return graph, group_of_label
 

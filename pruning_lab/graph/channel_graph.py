@@ -6,9 +6,9 @@ milliseconds, however large the network is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ from pruning_lab.graph.connections import Connections
 from pruning_lab.graph.export import Inputs, as_inputs
 from pruning_lab.graph.flow import Flow
 from pruning_lab.graph.memory import LiveValues
-from pruning_lab.graph.rows import Remaining
+from pruning_lab.graph.rows import Remaining, Rows
+from pruning_lab.graph.structure import Consumer, CostTerm, HeldSize, Structure, TensorInfo
 
 STAYS = -1
 """The group id of a channel that belongs to no group: the model's input, padding, positions of a parameter."""
@@ -31,77 +32,15 @@ class Group:
     consumers: list[tuple[str, int]]
 
 
-@dataclass(frozen=True)
-class TensorInfo:
-    """A parameter or buffer: its sizes, bytes per element, and the group ids along its dimensions."""
-
-    shape: tuple[int, ...]
-    itemsize: int
-    trainable: bool
-    axes: Mapping[int, Tensor] = field(default_factory=dict)
-
-    def left_by(self, left: Remaining) -> TensorInfo:
-        """What is left of it."""
-        shape = list(self.shape)
-        for dim, row in self.axes.items():
-            shape[dim] = left.length(row)
-        return TensorInfo(
-            tuple(shape), self.itemsize, self.trainable, {dim: left(row) for dim, row in self.axes.items()}
-        )
-
-
-@dataclass(frozen=True)
-class Consumer:
-    """A layer's input: `channels` int64 [in_channels] holds the group id of every channel it reads."""
-
-    layer: str
-    tensors: tuple[str, ...]
-    dim: int
-    channels: Tensor
-
-
-@dataclass(frozen=True)
-class CostTerm:
-    """Multiply-accumulates of one operator: coefficient x the lengths of `factors` (group ids each)."""
-
-    layer: str
-    coefficient: int
-    factors: tuple[Tensor, ...]
-
-
-Size = Tensor | int
-"""A number that depends on the channels: the length of a row of group ids; or one that does not."""
-
-
-@dataclass(frozen=True)
-class HeldSize:
-    """A module's attribute that holds numbers of channels: an int the only one of `parts`, a list or tuple all."""
-
-    module: str
-    attribute: str
-    parts: tuple[Size, ...]
-
-    def value(self, before: Any) -> Any:
-        """What the attribute must be now; `before` tells its type."""
-        numbers = [len(part) if isinstance(part, Tensor) else part for part in self.parts]
-        return type(before)(numbers) if isinstance(before, (list, tuple)) else numbers[0]
-
-    def left_by(self, left: Remaining) -> HeldSize:
-        """What is left of it."""
-        parts = tuple(left(part) if isinstance(part, Tensor) else part for part in self.parts)
-        return HeldSize(self.module, self.attribute, parts)
-
-    @property
-    def rows(self) -> list[Tensor]:
-        """The parts that depend on the channels."""
-        return [part for part in self.parts if isinstance(part, Tensor)]
-
-
 @dataclass
 class ChannelGraph:
     """Groups, layers and consumers of a model, as it is now and as it was when it was traced.
 
+    What a cut changes is read off `structure` and `rows` when somebody asks for it.
+
     Attributes:
+        structure: the network's parts by the rows of group ids that they were traced with.
+        rows: what is left of these rows.
         layers: layer name -> int64 [out_channels], the group id of each filter.
         original: layer name -> int64 [out_channels], the index that each filter had when the model was traced.
         original_widths: layer name -> filters that it had then.
@@ -122,24 +61,50 @@ class ChannelGraph:
         memory: sizes and lifetimes of a forward pass's values; None for a model that can't be exported.
     """
 
-    layers: dict[str, Tensor]
+    structure: Structure
+    rows: Rows
     original: dict[str, Tensor]
     original_widths: dict[str, int]
     frozen: dict[str, str]
     mixed: dict[str, str]
     unused: list[str]
     prunable: Tensor
-    consumers: list[Consumer]
-    tensors: dict[str, TensorInfo]
-    costs: list[CostTerm]
-    group_counts: dict[str, Tensor]
-    channel_counts: dict[str, Tensor]
     contracted: Tensor
     mixing: Tensor
     frozen_groups: dict[int, str]
-    held: list[HeldSize]
     flows: tuple[Flow, ...] = ()
-    memory: LiveValues | None = None
+
+    @cached_property
+    def layers(self) -> dict[str, Tensor]:
+        return self.rows.of(self.structure.layers)
+
+    @cached_property
+    def consumers(self) -> list[Consumer]:
+        return [Consumer(c.layer, c.tensors, c.dim, self.rows(c.channels)) for c in self.structure.consumers]
+
+    @cached_property
+    def tensors(self) -> dict[str, TensorInfo]:
+        return {name: info.now(self.rows) if info.axes else info for name, info in self.structure.tensors.items()}
+
+    @cached_property
+    def costs(self) -> list[CostTerm]:
+        return [CostTerm(t.layer, t.coefficient, tuple(map(self.rows, t.factors))) for t in self.structure.costs]
+
+    @cached_property
+    def group_counts(self) -> dict[str, Tensor]:
+        return self.rows.of(self.structure.group_counts)
+
+    @cached_property
+    def channel_counts(self) -> dict[str, Tensor]:
+        return self.rows.of(self.structure.channel_counts)
+
+    @cached_property
+    def held(self) -> list[HeldSize]:
+        return [held.now(self.rows) for held in self.structure.held]
+
+    @cached_property
+    def memory(self) -> LiveValues | None:
+        return None if self.structure.memory is None else self.structure.memory.now(self.rows)
 
     @staticmethod
     def trace(
@@ -209,26 +174,19 @@ class ChannelGraph:
 
     def remaining(self, removed: Tensor) -> Remaining:
         """What is left of all rows of the graph after the groups of a bool mask [n_groups] have left."""
-        return Remaining(removed, self.rows())
+        return Remaining(removed, self.rows.now)
 
     def left_by(self, left: Remaining) -> ChannelGraph:
         """The graph that is left, see `without`."""
         stays = left.stays[:-1]
         return replace(
             self,
-            layers={name: left(row) for name, row in self.layers.items()},
+            rows=self.rows.left_by(left),
             original=self._original_left_by(left),
             prunable=self.prunable[stays],
-            consumers=[Consumer(c.layer, c.tensors, c.dim, left(c.channels)) for c in self.consumers],
-            tensors={name: info.left_by(left) if info.axes else info for name, info in self.tensors.items()},
-            costs=[CostTerm(t.layer, t.coefficient, tuple(map(left, t.factors))) for t in self.costs],
-            group_counts={name: left(row) for name, row in self.group_counts.items()},
-            channel_counts={name: left(row) for name, row in self.channel_counts.items()},
             contracted=self.contracted[stays],
             mixing=self.mixing[stays],
-            held=[h.left_by(left) for h in self.held],
             frozen_groups=self._frozen_left_by(left),
-            memory=None if self.memory is None else self.memory.left_by(left),
         )
 
     def _original_left_by(self, left: Remaining) -> dict[str, Tensor]:
@@ -244,20 +202,10 @@ class ChannelGraph:
         known = zip(left.stays[frozen].tolist(), left.ids[frozen].tolist(), self.frozen_groups.values(), strict=True)
         return {index: why for stays, index, why in known if stays}
 
-    def rows(self) -> Iterator[Tensor]:
-        """Every row of group ids that the graph holds."""
-        yield from self.layers.values()
-        yield from self.group_counts.values()
-        yield from self.channel_counts.values()
-        yield from (consumer.channels for consumer in self.consumers)
-        for info in self.tensors.values():
-            yield from info.axes.values()
-        for term in self.costs:
-            yield from term.factors
-        for held in self.held:
-            yield from held.rows
-        if self.memory is not None:
-            yield from self.memory.rows
+    def with_held(self, held: list[HeldSize]) -> ChannelGraph:
+        """The graph of a model that is as it was traced, with these attributes to set anew."""
+        structure = replace(self.structure, held=held)
+        return replace(self, structure=structure, rows=Rows(structure.rows()))
 
     def with_frozen(self, reasons: Mapping[int, str]) -> ChannelGraph:
         """The graph with more groups that can't be cut: group id -> why."""
@@ -274,6 +222,7 @@ class ChannelGraph:
 
     def become(self, other: ChannelGraph) -> None:
         """Take over another graph's content, so that whoever holds this graph sees the change."""
+        self.__dict__.clear()
         self.__dict__.update(other.__dict__)
 
     def emptied(self, removed: Tensor) -> list[str]:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.graph.channel_graph import ChannelGraph, HeldSize, Size
+from pruning_lab.graph.channel_graph import ChannelGraph
+from pruning_lab.graph.structure import HeldSize, Size
 
 
 def held_sizes(model: nn.Module, graph: ChannelGraph, sizes: list[tuple[str, tuple[Size, ...]]]) -> list[HeldSize]:

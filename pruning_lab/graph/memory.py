@@ -19,7 +19,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from pruning_lab.graph.rows import Remaining
+from pruning_lab.graph.rows import Rows
 from pruning_lab.graph.values import Value
 
 NONE = -1
@@ -69,9 +69,9 @@ class LiveValues:
     def _parts(self, index: int) -> tuple[int, tuple[Tensor, ...]]:
         return int(self.bytes_each[index]), tuple(self.rows[factor] for factor in self.factors[index] if factor != NONE)
 
-    def left_by(self, left: Remaining) -> LiveValues:
-        """The same values with fewer channels."""
-        return replace(self, rows=tuple(map(left, self.rows)))
+    def now(self, rows: Rows) -> LiveValues:
+        """The same values with the channels that are left."""
+        return replace(self, rows=tuple(map(rows, self.rows)))
 
     def _sizes(self, length: Callable[[Tensor], int]) -> np.ndarray:
         lengths = np.array([*map(length, self.rows), 1], dtype=np.int64)

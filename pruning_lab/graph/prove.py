@@ -10,7 +10,7 @@ import copy
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -121,14 +121,14 @@ def _with_held_sizes(
 ) -> tuple[ChannelGraph, dict[_Claim, str]]:
     """Let cuts set attributes that look like the numbers at fault. Whatever fails with these is tried without."""
     held = held_sizes(model, graph, reading.sizes)
-    following = replace(graph, held=held)
+    following = graph.with_held(held)
     guilty = _guilty(claims, _Trial(model, following, reading, inputs))
     if not guilty or not held:
         return following, guilty
     failing = list(guilty)
     groups = torch.tensor([index for claim in failing for index in claim.groups])
     kept = [one for one in held if not any(bool(torch.isin(row, groups).any()) for row in one.rows)]
-    remaining = replace(graph, held=kept)
+    remaining = graph.with_held(kept)
     return remaining, _guilty(failing, _Trial(model, remaining, reading, inputs))
 
 

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+
+class Rows:
+    """The rows of group ids that a network was traced with, and what is left of each of them now."""
+
+    def __init__(self, traced: Iterable[Tensor], now: Sequence[Tensor] | None = None) -> None:
+        """`traced`: int64 [any] each; `now`: what is left of each distinct one, in their order; None: all."""
+        self._traced = {id(row): row for row in traced}
+        self.now = list(self._traced.values()) if now is None else now
+        self._left = dict(zip(self._traced, self.now, strict=True))
+
+    def __call__(self, row: Tensor) -> Tensor:
+        """What is left of one of the traced rows."""
+        return self._left[id(row)]
+
+    def length(self, row: Tensor) -> int:
+        """How many entries are left of one of the traced rows."""
+        return self._left[id(row)].shape[0]
+
+    def of(self, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What is left of traced rows that have names."""
+        return {name: self._left[id(row)] for name, row in named.items()}
+
+    def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every distinct traced row, and what is left of it."""
+        return zip(self._traced.values(), self.now, strict=True)
+
+    def left_by(self, left: Remaining) -> Rows:
+        """The same rows when more has left."""
+        return Rows(self._traced.values(), [left(row) for row in self.now])
+
+    def __reduce__(self) -> tuple[type[Rows], tuple[list[Tensor], list[Tensor]]]:
+        """A copy finds its rows by their new identities."""
+        return Rows, (list(self._traced.values()), list(self.now))
 
 
 class Remaining:

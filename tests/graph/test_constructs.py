@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.export import copy_of, tensors_in
+from pruning_lab.graph.rows import Rows
 from pruning_lab.surgery import cut, mask
 from tests.graph.helpers import all_understood, cut_against_masked, difference, draw
 from tests.graph.networks import CASES, Apply, conv, make
@@ -118,10 +119,11 @@ def test_verify_sees_a_wrong_graph() -> None:
     """A graph whose ties are spoilt must not pass: the filters of one layer are listed in another order."""
     model, inputs = make("plain")
     graph = ChannelGraph.trace(model, inputs)
-    info = graph.tensors["3.weight"]
-    shifted = copy.copy(info)
-    object.__setattr__(shifted, "axes", {**info.axes, 1: info.axes[1].roll(1)})
-    graph.tensors["3.weight"] = shifted
+    tensors = graph.structure.tensors
+    info = tensors["3.weight"]
+    spoilt = {**tensors, "3.weight": replace(info, axes={**info.axes, 1: info.axes[1].roll(1)})}
+    structure = replace(graph.structure, tensors=spoilt)
+    graph = replace(graph, structure=structure, rows=Rows(structure.rows()))
     assert verify(model, graph, [0, 3], inputs) > 1e-2
 
 
