@@ -10,8 +10,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-LEAST_BLOCK_BYTES = 8192
-"""Below that, copying block by block is slower than gathering index by index."""
+LEAST_BLOCK_BYTES = 65536
+"""Below that, on average, copying block by block is not faster than gathering index by index."""
 
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes of an element -> a type that numpy knows, to move bits of any kind in."""

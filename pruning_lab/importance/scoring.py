@@ -73,10 +73,11 @@ def _kernels(model: nn.Module, graph: ChannelGraph, layer: str) -> Tensor:
 
 def submodule(model: nn.Module, layer: str) -> nn.Module | None:
     """The layer's module; None where the layer is a bare parameter."""
-    try:
-        return model.get_submodule(layer)
-    except AttributeError:
-        return None
+    found: nn.Module | None = model
+    for part in layer.split(".") if layer else ():
+        if found is not None:
+            found = found._modules.get(part)
+    return found
 
 
 def modules_of(model: nn.Module, layer: str) -> list[nn.Module]:
