@@ -44,7 +44,7 @@ def left_of(tensor: Tensor, keep: Mapping[int, Kept]) -> Tensor:
     """The part of a tensor that is left, in memory of its own and in the same memory format, detached.
 
     Args:
-        keep: dimension -> what is left of it; a dimension that is not named stays whole.
+        keep: dimension -> what is left of it, one at least; a dimension that is not named stays whole.
     """
     whole = tensor.detach()
     if _is_in_large_blocks(whole, keep):

@@ -1,7 +1,7 @@
 """The channel graph: groups of filters that leave together, their consumers, and what every tensor has of them.
 
-Knows torch only. It is built once by tracing; a cut then only filters its arrays (see `without`), which costs
-milliseconds, however large the network is.
+Knows torch only. It is built once by tracing; a cut then only filters its rows of group ids (see `without`), which
+costs milliseconds, however large the network is.
 """
 
 from __future__ import annotations

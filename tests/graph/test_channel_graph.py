@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph, TraceError
+from pruning_lab.resources import measure
 from pruning_lab.surgery import cut
 from tests.graph.helpers import draw
 from tests.graph.networks import Apply, conv, make
@@ -125,6 +126,25 @@ def test_a_copy_of_a_graph_does_not_follow_the_cut(traced: tuple) -> None:
     cut(model, graph, [0])
     assert len(before) == 17
     assert len(graph) == 16
+
+
+def test_a_deep_copy_is_cut_on_its_own(traced: tuple) -> None:
+    model, graph, _ = traced
+    cut(model, graph, [0])
+    other_model, other = copy.deepcopy((model, graph))
+    cut(other_model, other, [1, 2])
+    cut(model, graph, [1, 2])
+    assert {name: row.tolist() for name, row in other.layers.items()} == {
+        name: row.tolist() for name, row in graph.layers.items()
+    }
+    assert measure(other) == measure(graph)
+
+
+def test_what_was_read_before_a_cut_is_read_anew_after_it(traced: tuple) -> None:
+    model, graph, inputs = traced
+    assert measure(graph) == measure(ChannelGraph.trace(model, inputs))
+    cut(model, graph, draw(graph, 2))
+    assert measure(graph) == measure(ChannelGraph.trace(model, inputs))
 
 
 def test_layers_that_nothing_reads_are_unused() -> None:
