@@ -226,7 +226,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     if missing or unknown:
         what = f"has no {missing[0]}" if missing else f"has {unknown[0]}, which the model has not"
         raise LabError(f"{path} {what}; architecture.json and the weights do not belong together")
-    places = holders_of(dict(model.named_modules()))
+    places = holders_of(dict(model.named_modules()), [tensor for _, tensor in named])
     for name, old in named:
         new = tensors[name]
         if new.dim() != old.dim() or any(n > o for n, o in zip(new.shape, old.shape, strict=True)):

@@ -43,7 +43,7 @@ def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.
     modules = _modules_by_path(model)
     changes = [Change(name, _held(modules, name), keep) for name, keep in _keeps(graph, left)]
     _check_tensors(graph, changes, optimizer)
-    holders = holders_of(modules)
+    holders = holders_of(modules, [change.tensor for change in changes])
     replaced = []
     for change in changes:
         replaced.append(_replace(change, holders))
@@ -159,14 +159,14 @@ def _held(modules: Modules, name: str) -> Tensor:
 Holders = dict[int, list[tuple[dict[str, Any], str]]]
 
 
-def holders_of(modules: Modules) -> Holders:
-    """Identity of a tensor -> every place where a module holds it; a shared parameter has several."""
-    places: Holders = {}
+def holders_of(modules: Modules, tensors: Iterable[Tensor]) -> Holders:
+    """Identity of each of these tensors -> every place where a module holds it; a shared parameter has several."""
+    places: Holders = {id(tensor): [] for tensor in tensors}
     for module in modules.values():
         for held in (module._parameters, module._buffers):
             for key, tensor in held.items():
-                if tensor is not None:
-                    places.setdefault(id(tensor), []).append((held, key))
+                if id(tensor) in places:
+                    places[id(tensor)].append((held, key))
     return places
 
 

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, by_layer
 from pruning_lab.graph.connections import Connections, answered, ask, interpret_by_hand
 from pruning_lab.graph.export import TraceError, copy_of, export, random_kept
-from pruning_lab.graph.flow import flows_of
+from pruning_lab.graph.flow import Flows, flows_of
 from pruning_lab.graph.interpreter import Interpreter, layer_name
 from pruning_lab.graph.labels import FIXED
 from pruning_lab.graph.memory import live_values
@@ -67,9 +67,9 @@ def read_graph(
     suspects, sizes = [*interpreter.suspects, *interpreter.contracted], list(interpreter.sizes)
     graph, group_of_label = _number(interpreter, model, _read_training(interpreter, model, inputs))
     memory = live_values(program, values, group_of_label, graph.structure.rows())
-    structure = replace(graph.structure, memory=memory)
-    flows = flows_of(program, interpreter.canonical)
-    graph = replace(graph, structure=structure, rows=Rows(structure.rows()), flows=flows)
+    flows = Flows.of(flows_of(program, interpreter.canonical))
+    structure = replace(graph.structure, memory=memory, flows=flows)
+    graph = replace(graph, structure=structure, rows=Rows(structure.rows()))
     reading = Reading(
         program,
         values,

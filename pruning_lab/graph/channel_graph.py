@@ -72,7 +72,6 @@ class ChannelGraph:
     contracted: Tensor
     mixing: Tensor
     frozen_groups: dict[int, str]
-    flows: tuple[Flow, ...] = ()
 
     @cached_property
     def layers(self) -> dict[str, Tensor]:
@@ -105,6 +104,10 @@ class ChannelGraph:
     @cached_property
     def memory(self) -> LiveValues | None:
         return None if self.structure.memory is None else self.structure.memory.now(self.rows)
+
+    @cached_property
+    def flows(self) -> tuple[Flow, ...]:
+        return self.structure.flows.listed()
 
     @staticmethod
     def trace(

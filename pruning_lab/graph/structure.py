@@ -11,11 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
+from pruning_lab.graph.flow import Flows
 from pruning_lab.graph.memory import LiveValues
 from pruning_lab.graph.rows import Rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorInfo:
     """A parameter or buffer: its sizes, bytes per element, and the group ids along its dimensions."""
 
@@ -37,7 +38,7 @@ class TensorInfo:
         return tuple(shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Consumer:
     """A layer's input: `channels` int64 [in_channels] holds the group id of every channel it reads."""
 
@@ -47,7 +48,7 @@ class Consumer:
     channels: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CostTerm:
     """Multiply-accumulates of one operator: coefficient x the lengths of `factors` (group ids each)."""
 
@@ -60,7 +61,7 @@ Size = Tensor | int
 """A number that depends on the channels: the length of a row of group ids; or one that does not."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class HeldSize:
     """A module's attribute that holds numbers of channels: an int the only one of `parts`, a list or tuple all."""
 
@@ -96,6 +97,7 @@ class Structure:
     channel_counts: dict[str, Tensor]
     held: list[HeldSize] = field(default_factory=list)
     memory: LiveValues | None = None
+    flows: Flows = field(default_factory=lambda: Flows.of(()))
 
     def rows(self) -> Iterator[Tensor]:
         """Every row of group ids that it holds, some of them several times."""

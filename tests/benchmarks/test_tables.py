@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from tests.benchmarks import coverage_table, isolated, peer_table
 from tests.benchmarks.cases import ALL, SPEED
 from tests.benchmarks.coverage_table import outcome
 from tests.benchmarks.tables import command_line, digits, passes
+from tests.benchmarks.timing import size_of_object
 
 OURS = {
     "forward_s": 0.01,
@@ -103,3 +106,9 @@ def test_both_sides_cut_a_small_net_exactly(side: str) -> None:
 @pytest.mark.slow
 def test_what_a_side_raises_is_its_answer() -> None:
     assert "KeyError" in isolated.run("lab_side:coverage", "small nets/none", limit_s=300)["error"]
+
+
+def test_the_size_of_an_object_counts_shared_data_once() -> None:
+    array, tensor = np.zeros((1000, 2)), torch.zeros(2000)
+    assert 16_000 <= size_of_object([array[:, 0], array[:, 1]]) < 17_000
+    assert 8_000 <= size_of_object({"a": tensor[:5], "b": tensor}) < 9_500

@@ -10,6 +10,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -51,4 +52,6 @@ def size_of_object(root: object) -> int:
             storages[item.untyped_storage().data_ptr()] = item.untyped_storage().nbytes()
         else:
             waiting.extend(gc.get_referents(item))
+            if isinstance(item, np.ndarray) and item.base is not None:
+                waiting.append(item.base)
     return total + sum(storages.values())

@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.export import export
-from pruning_lab.graph.flow import Flow, flows_of
+from pruning_lab.graph.flow import Flow, Flows, flows_of
 from pruning_lab.surgery import cut
 
 
@@ -140,3 +140,9 @@ def test_a_part_without_gradients_is_laid_open() -> None:
         Flow("frozen", "head", ("norm",)),
         Flow("enter", "head"),
     }
+
+
+def test_flows_are_packed_without_loss() -> None:
+    flows = (Flow("0", "1"), Flow("1", "2", ("norm",)), Flow("0", "2", ("norm", "last")), Flow("0", "2", ("norm",)))
+    assert Flows.of(flows).listed() == flows
+    assert Flows.of(()).listed() == ()
