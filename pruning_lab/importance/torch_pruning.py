@@ -33,11 +33,12 @@ class TorchPruning:
 
     The peer reads its dependency graph from one image in evaluation mode, lists its groups by their first layer, and
     scores every filter of that layer over all that leaves with it: filters, and the weights of whoever reads them.
-    Gradients are taken in evaluation mode, as its examples do after its graph is built, and added up over batches as
-    there: with a normalizer that keeps its divisor from zero, another factor would be another rank. Where this graph
-    ties several filters of a first layer (grouped convolutions), their mean counts, as in the peer's pruner. A group
-    that the peer does not list, or whose score is not a number (its layer's scores are all 0), stays, as it would
-    there. The peer's max_pruning_ratio is one minus a floor of `floors`, which also holds within a step.
+    Gradients are taken in evaluation mode and added up over batches, as in its examples: with a normalizer that keeps
+    its divisor from zero, another factor would be another rank. Only a batch of another size than the first counts by
+    its size, so that all images count alike. Where this graph ties several filters of a first layer (grouped
+    convolutions), their mean counts, as in the peer's pruner. A group that the peer does not list, or whose score is
+    not a number (its layer's scores are all 0), stays, as it would there. The peer's max_pruning_ratio is one minus a
+    floor of `floors`, which also holds within a step.
 
     Args:
         criterion: `magnitude`, the sum of |w|^p; or `taylor`, the sum of |w x gradient|.
@@ -133,10 +134,12 @@ def _all_outputs(model: nn.Module, image: Tensor) -> list[Tensor]:
 
 
 def _backward(model: nn.Module, batches: Batches, loss: Loss) -> None:
-    """Leave the gradient, summed over batches, in every parameter's `.grad`."""
-    device = device_of(model)
+    """Leave the gradient, summed over batches, in every parameter's `.grad`; a batch counts by its size."""
+    device, usual = device_of(model), 0
     for image, mask in batches:
-        loss(main_output(model(image.to(device))), mask.to(device)).backward()
+        usual = usual or len(image)
+        value = loss(main_output(model(image.to(device))), mask.to(device))
+        (value * len(image) / max(usual, 1)).backward()
     for parameter in model.parameters():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
