@@ -56,7 +56,8 @@ class Downstream(FilterImportance):
             and width decide how layers compare; by default all layers weigh alike, however many readers they have.
         combine: how several readers of a filter add up: sum or max.
         hops: how many layers to look ahead; None for all.
-        last_layers: the scores that propagation starts from: own, or ones.
+        last_layers: the scores that propagation starts from: own, or ones. A layer of the output whose own scores are
+            all zero starts from ones in any case: methods that look at readers (Taylor, APoZ, ...) see none there.
     """
 
     own: Importance = field(default_factory=Ipad)
@@ -90,17 +91,19 @@ class Downstream(FilterImportance):
         Args:
             own: layer -> float [filters]. Layers without readers start from it; with `hops`, so does every layer.
         """
-        first = {
-            layer: self._normalized(torch.ones_like(score) if self.last_layers == "ones" else score)
-            for layer, score in own.items()
-        }
         network = _Network(model, graph, self.norm)
+        first = {layer: self._normalized(self._start(network, layer, score)) for layer, score in own.items()}
         if self.hops is None:
             return self._sweep(network, first)
         ahead = first
         for _ in range(self.hops):
             ahead = self._sweep(network, first, ahead)
         return ahead
+
+    def _start(self, network: _Network, layer: str, own: Tensor) -> Tensor:
+        graph = network.graph
+        unseen = not own.any() and layer not in network.flows and not graph.prunable[graph.layers[layer]].any()
+        return torch.ones_like(own) if unseen or self.last_layers == "ones" else own
 
     def _own_scores(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
         """Layer -> float [filters]; a layer that the method can't see gets zeros."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import Downstream, Random, WeightNorm
+from pruning_lab.importance import Downstream, Random, Taylor, WeightNorm
 from tests.importance.nets import EXAMPLE, NETS, batches, build
 
 Normalise = Callable[[Tensor], Tensor]
@@ -146,6 +146,27 @@ def test_propagation_can_start_from_ones() -> None:
     net = Dense(model, 1)
     found = Downstream(normalize="none", last_layers="ones").propagate(model, graph, own)
     torch.testing.assert_close(found["conv2"], net.scale("norm2") * net.matrix("head").sum(0))
+
+
+def test_where_the_own_method_sees_nothing_of_the_output_propagation_starts_from_ones() -> None:
+    model = build("unet")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    own = WeightNorm().by_filter(model, graph, [])
+    blind = {layer: score * bool(graph.prunable[graph.layers[layer]].any()) for layer, score in own.items()}
+    found = Downstream().propagate(model, graph, blind)
+    expected = Downstream(last_layers="ones").propagate(model, graph, own)
+    inner = [layer for layer, ids in graph.layers.items() if bool(graph.prunable[ids].any())]
+    assert len(inner) > 2
+    for layer in inner:
+        assert bool(found[layer].any())
+        torch.testing.assert_close(found[layer], expected[layer])
+
+
+def test_looks_ahead_with_a_method_that_looks_at_readers() -> None:
+    model = build("unet")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    alone, ahead = (method(model, graph, batches())[graph.prunable] for method in (Taylor(), Downstream(own=Taylor())))
+    assert float(torch.corrcoef(torch.stack([alone, ahead]))[0, 1]) < 0.99
 
 
 def test_mix_weighs_own_and_downstream_at_equal_mean() -> None:
