@@ -1,6 +1,7 @@
 """Which models are cut exactly, what is frozen and why, beside Torch-Pruning in the same run: one row for each model.
 
-python -m tests.benchmarks.coverage_table --into docs/coverage.md
+python -m tests.benchmarks.coverage_table torchvision/ segmentation_models_pytorch/ timm/ --into docs/coverage.md
+python -m tests.benchmarks.coverage_table "small nets/" --marker small --into docs/coverage.md
 Half of the groups that can be cut leave, drawn at random; the peer takes half of every layer by L1 norm.
 """
 

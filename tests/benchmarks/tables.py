@@ -59,19 +59,25 @@ def command_line(
         names: the models that are measured unless others are given; `known` are all there are.
     """
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("models", nargs="*", default=list(names), help="names of models; by default all of the table")
-    parser.add_argument("--into", type=Path, help=f"page with <!-- {marker}:start --> and <!-- {marker}:end -->")
+    parser.add_argument(
+        "models", nargs="*", default=list(names), help="names, or libraries as in timm/; by default all"
+    )
+    parser.add_argument("--into", type=Path, help="page with <!-- MARKER:start --> and <!-- MARKER:end -->")
+    parser.add_argument("--marker", default=marker, help=f"by default {marker}")
     parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="for each model and side")
     options = parser.parse_args(arguments)
-    unknown = [name for name in options.models if name not in known]
-    if unknown:
-        parser.error(f"{unknown[0]} is not among the models: {', '.join(known)}")
+    chosen = []
+    for asked in options.models:
+        found = [name for name in known if name == asked or (asked.endswith("/") and name.startswith(asked))]
+        if not found:
+            parser.error(f"{asked} is not among the models: {', '.join(known)}")
+        chosen += found
     here, peer = (measured(side, function, options.limit) for side in ("lab_side", "peer_side"))
     rows = []
-    for name in options.models:
+    for name in chosen:
         rows.append(row_of(name, here, peer))
         print(" | ".join(rows[-1].values()), file=sys.stderr, flush=True)
-    return write(f"{markdown_table(rows)}\n\n{_origin()}", options.into, marker)
+    return write(f"{markdown_table(rows)}\n\n{_origin()}", options.into, options.marker)
 
 
 def write(content: str, into: Path | None, marker: str) -> int:

@@ -79,6 +79,22 @@ def test_cells_do_not_break_the_table(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_a_library_stands_for_its_models_and_a_page_can_hold_two_tables(tmp_path: Path, monkeypatch, capsys) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- a:start -->\n<!-- a:end -->\n<!-- b:start -->\n<!-- b:end -->\n")
+    monkeypatch.setattr("tests.benchmarks.tables.run", lambda function, name, limit_s: {**OURS, **THEIRS})
+    known = ["timm/x", "timm/y", "other/z"]
+    arguments = ["timm/", "--marker", "b", "--into", str(page)]
+    assert command_line("", coverage_table.row_of, "coverage", known, known, "a", arguments) == 0
+    before, after = page.read_text().split("<!-- b:start -->")
+    assert "timm" not in before
+    assert after.count("timm/") == 2
+    assert "other" not in after
+    with pytest.raises(SystemExit):
+        command_line("", coverage_table.row_of, "coverage", known, known, "a", ["tim/"])
+    assert "tim/ is not among the models" in capsys.readouterr().err
+
+
 def test_a_page_without_markers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing")
