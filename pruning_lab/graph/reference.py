@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from pruning_lab.graph.export import tensors_in
 from pruning_lab.graph.rules import MIXING
 from pruning_lab.graph.values import Value
 
@@ -60,6 +61,8 @@ class _Run(fx.Interpreter):
         if n.target not in MIXING or not any(self._left(self.values[source]) for source in n.all_input_nodes):
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
+        if self._is_all_gone(self.values[n]):  # torch's _weight_norm of no filters ends the process
+            return next(tensors_in(args)).new_zeros(self.values[n].shape)
         known_args, known_kwargs = fx.node.map_arg((n.args, n.kwargs), self.values.__getitem__)
         small = [_select(arg, known, self._left) for arg, known in zip(args, known_args, strict=True)]
         if n.target in (aten.layer_norm.default, aten.rms_norm.default):
@@ -76,6 +79,9 @@ class _Run(fx.Interpreter):
             return {}
         left = {dim: (~self.gone[row]).nonzero().squeeze(1) for dim, row in value.axes.items()}
         return {dim: index for dim, index in left.items() if len(index) < value.shape[dim]}
+
+    def _is_all_gone(self, value: Any) -> bool:
+        return any(len(index) == 0 for index in self._left(value).values())
 
     def _spread(self, result: Tensor, value: Value) -> Tensor:
         for dim, index in self._left(value).items():
