@@ -17,7 +17,7 @@ from hydra.utils import get_method
 
 from pruning_lab.config import conf_folder
 from pruning_lab.errors import LabError
-from pruning_lab.report.budgets import put_between
+from pruning_lab.report.pages import put_between
 
 SPECIAL = {"defaults", "_target_", "_partial_", "hydra"}
 NOT_KNOBS = {"experiment", "debug"}

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruning_lab.errors import LabError
 from pruning_lab.files import write_atomically
 from pruning_lab.report.agreement import AGREEMENT_FILE, Agreement
-from pruning_lab.report.budgets import put_between
+from pruning_lab.report.pages import deliver
 from pruning_lab.report.study_rows import RUNS_FILE, StudyRow, read_records, write_records
 from pruning_lab.report.study_summary import SPLITS, Comparison, compare, write_summary
 from pruning_lab.report.study_tables import Agreements, by_method, markdown
@@ -80,16 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--marker", default="study", help="name of the markers (default: study)")
     parser.add_argument("--split", default="test", choices=SPLITS, help="whose IoU (default: test)")
     options = parser.parse_args(arguments)
-    try:
-        text = read_reports(options.folders, options.split)
-        if options.into is None:
-            print(text)
-        else:
-            put_between(options.into, options.marker, text)
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return deliver(lambda: read_reports(options.folders, options.split), options.into, options.marker)
 
 
 if __name__ == "__main__":

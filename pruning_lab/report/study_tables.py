@@ -12,10 +12,18 @@ from rich.table import Table
 
 from pruning_lab.report import units
 from pruning_lab.report.agreement import JUDGE, Agreement
-from pruning_lab.report.budgets import markdown_table
+from pruning_lab.report.pages import markdown_table
 from pruning_lab.report.study_summary import NEAR, Budget, Cell, Comparison, differences
 
 SPLIT_NAMES = {"test": "test", "val": "validation"}
+
+EFFECTS = {
+    "loss": "change of the loss",
+    "flips": "share of pixels that change class",
+    "soft_mask": "change of the predicted probabilities",
+    "logits": "change of the logits",
+}
+"""What ablation measured, in words."""
 
 NOT_ON_CONSOLE = ("steps", "epochs")
 
@@ -36,15 +44,6 @@ def markdown(comparisons: Sequence[Comparison], agreements: Agreements, split: s
         parts += [f"### {title(comparison)}", base_text(comparison, split), markdown_table(rows)]
         parts += [*notes(comparison, agreements, split)]
     return "\n\n".join(parts)
-
-
-EFFECTS = {
-    "loss": "change of the loss",
-    "flips": "share of pixels that change class",
-    "soft_mask": "change of the predicted probabilities",
-    "logits": "change of the logits",
-}
-"""What ablation measured, in words."""
 
 
 def console_table(comparison: Comparison, agreements: Agreements, split: str) -> Table:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pruning_lab.errors import LabError
-from pruning_lab.report.budgets import markdown_table, put_between
+from pruning_lab.report.pages import deliver, markdown_table
 from tests.benchmarks.isolated import run
 
 Row = dict[str, str]
@@ -77,20 +76,7 @@ def command_line(
     for name in chosen:
         rows.append(row_of(name, here, peer))
         print(" | ".join(rows[-1].values()), file=sys.stderr, flush=True)
-    return write(f"{markdown_table(rows)}\n\n{_origin()}", options.into, options.marker)
-
-
-def write(content: str, into: Path | None, marker: str) -> int:
-    """Print, or put between the markers of a page; 1 if that is not possible."""
-    if into is None:
-        print(content)
-        return 0
-    try:
-        put_between(into, marker, content)
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return deliver(lambda: f"{markdown_table(rows)}\n\n{_origin()}", options.into, options.marker)
 
 
 def _origin() -> str:
