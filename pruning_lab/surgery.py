@@ -34,13 +34,11 @@ def cut(model: nn.Module, graph: ChannelGraph, groups: Groups, optimizer: torch.
     Raises:
         LabError: a group is not prunable, or a layer would be left without a filter. Nothing is changed then.
     """
-    removed = graph.as_mask(groups)
-    _check_groups(graph, removed)
-    if not bool(removed.any()):
+    left = graph.remaining(graph.as_mask(groups))
+    _check_groups(graph, left)
+    if not bool(left.removed.any()):
         return
-    left = graph.remaining(removed)
-    _check_layers(graph, left)
-    modules = _modules_by_path(model)
+    modules = dict(model.named_modules(remove_duplicate=False))
     changes = [Change(name, _held(modules, name), keep) for name, keep in _keeps(graph, left)]
     _check_tensors(graph, changes, optimizer)
     holders = holders_of(modules, [change.tensor for change in changes])
@@ -61,7 +59,7 @@ def mask(model: nn.Module, graph: ChannelGraph, groups: Groups) -> None:
     channel's own filters are zeroed.
     """
     removed = graph.as_mask(groups)
-    modules = _modules_by_path(model)
+    modules = dict(model.named_modules(remove_duplicate=False))
     for consumer in graph.consumers:
         for name in consumer.tensors:
             row = graph.tensors[name].axes.get(consumer.dim)
@@ -100,18 +98,14 @@ def _keeps(graph: ChannelGraph, left: Remaining) -> Iterator[tuple[str, Keep]]:
             yield name, keep
 
 
-def _check_groups(graph: ChannelGraph, removed: Tensor) -> None:
-    forbidden = (removed & ~graph.prunable).nonzero().flatten().tolist()
+def _check_groups(graph: ChannelGraph, left: Remaining) -> None:
+    forbidden = (left.removed & ~graph.prunable).nonzero().flatten().tolist()
     if forbidden:
         layer, index = graph.group(forbidden[0]).filters[0]
         why = graph.frozen_groups.get(forbidden[0], "it is not prunable")
         raise LabError(f"group {forbidden[0]} (filter {index} of {layer}) can't be cut: {why}; leave it out")
-
-
-def _check_layers(graph: ChannelGraph, left: Remaining) -> None:
-    for name, row in graph.layers.items():
-        if not left.length(row) and len(row):
-            raise LabError(f"layer {name} would lose all its filters; keep at least one of its groups")
+    if emptied := graph.emptied_by(left):
+        raise LabError(f"layer {emptied[0]} would lose all its filters; keep at least one of its groups")
 
 
 def _check_tensors(graph: ChannelGraph, changes: list[Change], optimizer: torch.optim.Optimizer | None) -> None:
@@ -134,18 +128,6 @@ def _zero(tensor: Tensor, dim: int, gone: Tensor) -> None:
 
 
 Modules = dict[str, nn.Module]
-
-
-def _modules_by_path(model: nn.Module) -> Modules:
-    """All modules under all the names that they have."""
-    found: Modules = {}
-    waiting = [("", model)]
-    while waiting:
-        path, module = waiting.pop()
-        found[path] = module
-        prefix = f"{path}." if path else ""
-        waiting.extend((prefix + key, child) for key, child in module._modules.items() if child is not None)
-    return found
 
 
 def _held(modules: Modules, name: str) -> Tensor:
@@ -261,9 +243,6 @@ def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
 
 def _held_weight(module: nn.Module) -> Tensor | None:
     """The weight, or the tensor of its shape from which a parametrisation computes it."""
-    held = module._parameters.get("weight")
-    if held is not None:
-        return held
     if nn.utils.parametrize.is_parametrized(module, "weight"):
         parts = module.get_submodule("parametrizations.weight")
         return max(parts.parameters(recurse=False), key=Tensor.numel)

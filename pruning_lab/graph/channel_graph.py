@@ -230,7 +230,10 @@ class ChannelGraph:
 
     def emptied(self, removed: Tensor) -> list[str]:
         """Layers that would be left without a filter."""
-        left = Remaining(removed, self.layers.values())
+        return self.emptied_by(Remaining(removed, self.layers.values()))
+
+    def emptied_by(self, left: Remaining) -> list[str]:
+        """The same, of what is known to be left."""
         return [name for name, row in self.layers.items() if len(row) and not left.length(row)]
 
 

@@ -73,11 +73,10 @@ def _kernels(model: nn.Module, graph: ChannelGraph, layer: str) -> Tensor:
 
 def submodule(model: nn.Module, layer: str) -> nn.Module | None:
     """The layer's module; None where the layer is a bare parameter."""
-    found: nn.Module | None = model
-    for part in layer.split(".") if layer else ():
-        if found is not None:
-            found = found._modules.get(part)
-    return found
+    try:
+        return model.get_submodule(layer)
+    except AttributeError:
+        return None
 
 
 def modules_of(model: nn.Module, layer: str) -> list[nn.Module]:
