@@ -44,14 +44,18 @@ def iou_against_flops(history: History, path: Path) -> Path:
         _plot_scores(axes, fractions, history)
         axes.set_title("Validation IoU")
         axes.set_xlabel("FLOPs left, of the base's")
-        axes.set_xscale("log")
-        lowest = min(value for value in fractions if value > 0)
-        axes.set_xlim(108, lowest / 1.08)
-        axes.set_xticks([100 * tick for tick in FRACTION_TICKS if 100 * tick >= lowest / 1.08])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
+        fraction_axis(axes, 1.08, min(value for value in fractions if value > 0) / 108)
         _add_legend(axes)
     return path
+
+
+def fraction_axis(axes: Axes, high: float, low: float) -> None:
+    """A logarithmic axis of what is left of a cost, in percent for fractions from `high` at the left to `low`."""
+    axes.set_xscale("log")
+    axes.set_xlim(100 * high, 100 * low)
+    axes.set_xticks([100 * tick for tick in FRACTION_TICKS if low <= tick <= high])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
 
 
 def layer_widths(widths: Sequence[Mapping[str, int]], path: Path) -> Path:

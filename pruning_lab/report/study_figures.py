@@ -10,9 +10,9 @@ from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pruning_lab.report.figures import FRACTION_TICKS
+from pruning_lab.report.figures import fraction_axis
 from pruning_lab.report.palette import BLUE, DARK, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, drawing
 from pruning_lab.report.runs import RANDOM_CONTROLS
 from pruning_lab.report.study_summary import Cell, Comparison
@@ -72,7 +72,8 @@ def pareto(comparison: Comparison, cost: str, split: str, path: Path) -> Path:
             panels[1].set_title("all")
         fractions = [getattr(cell, f"{cost}_fraction") for cell in comparison.cells.values()]
         beside = " (methods side by side)" if cost == "flops" else ""
-        _fraction_axis(panels[-1], fractions, f"{COSTS[cost]} left, of the base's{beside}")
+        fraction_axis(panels[-1], max(fractions) * 1.12, min(fractions) / 1.12)
+        panels[-1].set_xlabel(f"{COSTS[cost]} left, of the base's{beside}")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", fontsize=9, labelspacing=0.7)
     return path
@@ -144,15 +145,3 @@ def _draw_method(axes: Axes, comparison: Comparison, method: str, cost: str, spl
 def _aside(place: int, count: int) -> float:
     """The factor that moves a method's points beside those of the others, in the order of the legend."""
     return math.exp(SPREAD * (1 - 2 * place / (count - 1))) if count > 1 else 1.0
-
-
-def _fraction_axis(axes: Axes, fractions: Sequence[float], label: str) -> None:
-    """Logarithmic, the most at the left."""
-    low, high = min(fractions) / 1.12, max(fractions) * 1.12
-    axes.set_xscale("log")
-    axes.set_xlim(100 * high, 100 * low)
-    axes.set_xticks([100 * tick for tick in FRACTION_TICKS if low <= tick <= high])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
-    axes.set_xlabel(label)
