@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +29,7 @@ from pruning_lab.report.agreement import JUDGE, Agreement
 from pruning_lab.report.console import Reporter
 from pruning_lab.report.runs import Run
 from pruning_lab.stages import hash_of_base
-from pruning_lab.tasks import BASE_KEYS, experiment_of
+from pruning_lab.tasks import BASE_KEYS, assemble, prepared_data
 
 FEWEST_GROUPS = 4
 """A layer with fewer prunable groups has no correlation of its own."""
@@ -216,8 +215,7 @@ def _halves(batches: Sequence[Batch]) -> Iterator[Batch]:
 def _experiment(run: Run, config: Mapping[str, Any]) -> Experiment:
     """An experiment with the run's base and images; nothing is written to the run's folder."""
     merged = OmegaConf.create({**config, **{key: run.config[key] for key in FROM_THE_RUN if key in run.config}})
-    with tempfile.TemporaryDirectory() as folder:
-        return experiment_of(merged, Path(folder), {})
+    return assemble(merged, prepared_data(merged), run.folder, {})
 
 
 def _refuse(model: nn.Module) -> NoReturn:

@@ -118,12 +118,23 @@ def _returned(config: DictConfig, summary: Mapping[str, float]) -> float:
 
 def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Experiment:
     """The experiment that a config describes; the resolved config is written to the run's folder."""
+    data = prepared_data(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    return assemble(config, data, folder, choices)
+
+
+def prepared_data(config: DictConfig) -> SegmentationData:
+    """The data that a config describes; what the config leaves to the data is filled in."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     data: SegmentationData = build(config.data)
     _fill_from_data(config, data)
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    return data
+
+
+def assemble(config: DictConfig, data: SegmentationData, folder: Path, choices: Mapping[str, Any]) -> Experiment:
+    """The experiment that a filled config describes. Writes nothing."""
     fill_null(config.tracking, run_name=_run_name(config, choices))
     model = plain(config.model)
     arguments = {key: value for key, value in model.items() if key not in ("_target_", "_convert_")}
