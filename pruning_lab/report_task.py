@@ -57,7 +57,7 @@ def report(
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     reporter = ConsoleReporter()
-    agreements = _agreements(config, rows, found.runs, (ablation_images, ablation_effect), reporter) if ablation else []
+    agreements = _agreements(config, rows, found.runs, ablation_images, ablation_effect, reporter) if ablation else []
     figures: dict[str, str] = {}
     for comparison in compare(rows, split):
         drawn = pareto_figures(comparison, split, folder / "figures")
@@ -68,7 +68,7 @@ def report(
 
 
 def _agreements(
-    config: DictConfig, rows: Sequence[StudyRow], runs: Sequence[Run], asked: tuple[int, str], reporter: Reporter
+    config: DictConfig, rows: Sequence[StudyRow], runs: Sequence[Run], images: int, effect: str, reporter: Reporter
 ) -> list[Agreement]:
     """Of every base that can still be found; the report says so of one that can't."""
     by_folder = {str(run.folder): run for run in runs}
@@ -79,7 +79,7 @@ def _agreements(
         caches = [Path(config.base_cache), *(Path(run.config.get("base_cache", "")) for run in methods.values())]
         try:
             if methods:
-                agreements += judge(methods, *asked, list(dict.fromkeys(caches)), plain(config), reporter)
+                agreements += judge(methods, images, effect, list(dict.fromkeys(caches)), plain(config), reporter)
         except LabError as error:
             reporter.warn(f"no correlation with ablation: {error}")
     return agreements

@@ -7,12 +7,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pruning_lab.errors import LabError
-from pruning_lab.report.runs import Run, read_config, read_run
+from pruning_lab.report.runs import HYDRA_FOLDER, Run, read_config, read_run
 
-HYDRA_FOLDER = "hydra"
 NOT_SEARCHED = {"mlartifacts", "bases"}
 """Folders beside the runs: copies for the tracking store, and trained bases."""
 
@@ -53,17 +51,6 @@ def find_runs(places: str | Sequence[str]) -> Found:
         reasons = f"; {next(iter(left_out.values()))}" if left_out else ""
         raise LabError(f"task.runs: no finished run in {', '.join(places)}{reasons}; give folders of finished runs")
     return Found(tuple(runs), left_out)
-
-
-def choices_of(folder: Path) -> Mapping[str, Any]:
-    """The option that Hydra chose in every group, as the run's own record has it; empty where there is none."""
-    path = Path(folder) / HYDRA_FOLDER / "hydra.yaml"
-    if not path.is_file():
-        return {}
-    node: Any = read_config(path)
-    for key in ("hydra", "runtime", "choices"):
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return {str(group): choice for group, choice in node.items()} if isinstance(node, Mapping) else {}
 
 
 def _folders(places: Iterable[str]) -> list[Path]:

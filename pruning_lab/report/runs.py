@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from pruning_lab.history import History
 from pruning_lab.report import units
 from pruning_lab.report.tables import Cards, read_cards
 from pruning_lab.stopping import RESOURCES
+
+HYDRA_FOLDER = "hydra"
 
 SPELLED = {"flops": "FLOPs"}
 
@@ -29,6 +32,11 @@ class Run:
     history: History
     cards: Cards
 
+    @cached_property
+    def choices(self) -> Mapping[str, Any]:
+        """The option that Hydra chose in every config group, see `choices_of`."""
+        return choices_of(self.folder)
+
 
 def read_run(folder: Path) -> Run:
     """Read `config.yaml`, `history.csv` and `card.json`. Raises LabError naming a missing or broken file."""
@@ -37,6 +45,17 @@ def read_run(folder: Path) -> Run:
     if len(history) < 2:
         raise LabError(f"{folder / 'history.csv'}: no pruning step was done; give the folder of a finished run")
     return Run(folder, read_config(folder / "config.yaml"), history, read_cards(folder))
+
+
+def choices_of(folder: Path) -> Mapping[str, Any]:
+    """The option that Hydra chose in every group, as the run's own record has it; empty where there is none."""
+    path = Path(folder) / HYDRA_FOLDER / "hydra.yaml"
+    if not path.is_file():
+        return {}
+    node: Any = read_config(path)
+    for key in ("hydra", "runtime", "choices"):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return {str(group): choice for group, choice in node.items()} if isinstance(node, Mapping) else {}
 
 
 def budget_of(run: Run) -> dict[str, float]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pruning_lab.config import leaves
-from pruning_lab.report.run_search import choices_of
-from pruning_lab.report.runs import Run
+from pruning_lab.report.runs import Run, choices_of
 from pruning_lab.stopping import RESOURCES
 
 VARIED = ("importance", "seed", "stop", "task", *(f"validation.promise.{name}" for name in (*RESOURCES, "either")))
@@ -66,7 +65,7 @@ def describe(runs: Sequence[Run]) -> list[Described]:
 
 def choice_of(run: Run, group: str) -> str:
     """The option chosen in a config group; where no record is left, the last word of its `_target_`."""
-    chosen = choices_of(run.folder).get(group)
+    chosen = run.choices.get(group)
     if chosen is not None:
         return str(chosen)
     node = run.config.get(group)

@@ -6,7 +6,8 @@ import pytest
 
 from pruning_lab.errors import LabError
 from pruning_lab.history import History
-from pruning_lab.report.run_search import choices_of, find_runs
+from pruning_lab.report.run_search import find_runs
+from pruning_lab.report.runs import choices_of
 from tests.report.studies import record_choices, study_run
 
 
