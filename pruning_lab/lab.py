@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import Tensor
 
 from pruning_lab.closing import close
-from pruning_lab.devices import deterministic, seed_everything
+from pruning_lab.devices import deterministic, seed_everything, set_random_state
 from pruning_lab.experiment import Experiment
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import check_scores
+from pruning_lab.importance import Importance, check_scores
 from pruning_lab.resources import measure
 from pruning_lab.selection import Choice
 from pruning_lab.snapshots import Snapshots
@@ -21,6 +23,7 @@ from pruning_lab.stages import (
     Counted,
     finish_step,
     heal,
+    logged,
     prove_cut,
     show_samples,
     trained_base,
@@ -40,33 +43,84 @@ def prune(lab: Experiment) -> dict[str, float]:
     Returns:
         the run's summary: `best/val_iou`, `best/flops_fraction`, `test/iou`, ...
     """
-    with tracked(lab):
-        state = begin(lab)
-        failure: NonFiniteLossError | None = None
-        try:
-            while not is_over(lab, state):
-                scores = score(lab, state)
-                choice = choose(lab, state, scores)
-                if not bool(choice.groups.any()):
-                    break
-                advance(lab, state, choice)
-            recover_at_end(lab, state)
-        except NonFiniteLossError as error:
-            failure, state.ended = error, str(error)
-        summary = close(lab, state)
-        if failure is not None:
-            raise failure
-        return summary
+    return prune_to_each([lab])[0]
+
+
+def prune_to_each(labs: Sequence[Experiment]) -> list[dict[str, float]]:
+    """Prune to several budgets, and take the steps that they share once.
+
+    Every budget ends as a run of its own, with its own last step and final recovery; it is the run that `prune` makes
+    of it alone.
+
+    Args:
+        labs: differ in their stop rules, folders and trackers alone. Each budget is tighter than the one before it,
+            and of the same single resource.
+
+    Returns:
+        the summary of each run.
+    """
+    fork: Fork | None = None
+    summaries = []
+    for lab, more in zip(labs, [True] * (len(labs) - 1) + [False], strict=True):
+        with tracked(lab):
+            lab, state = (lab, begin(lab)) if fork is None else take_over(lab, fork)
+            fork, failure = None, None
+            try:
+                fork = descend(lab, state, more)
+                recover_at_end(lab, state)
+            except NonFiniteLossError as error:
+                failure, state.ended = error, str(error)
+            summaries.append(close(lab, state))
+            if failure is not None:
+                raise failure
+    return summaries
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Where a tighter budget leaves the way of another: before the last step, which the budget may have cut short."""
+
+    state: RunState
+    importance: Importance
+    folder: Path
+
+
+def descend(lab: Experiment, state: RunState, remember: bool = False) -> Fork | None:
+    """Step by step down to the budget.
+
+    Returns:
+        where a tighter budget goes on, if that is to be remembered.
+    """
+    fork: Fork | None = None
+    while not is_over(lab, state):
+        if remember:
+            fork = Fork(state.fork(), copy.deepcopy(lab.importance), lab.folder)
+        scores = score(lab, state)
+        choice = choose(lab, state, scores)
+        if not bool(choice.groups.any()):
+            break
+        advance(lab, state, choice)
+    return fork or (Fork(state.fork(), lab.importance, lab.folder) if remember else None)
+
+
+def take_over(lab: Experiment, fork: Fork) -> tuple[Experiment, RunState]:
+    """Go on from another run's step, as if this one had come here by itself."""
+    state = fork.state
+    _announce(lab, state.base_hash)
+    lab.tracker.tag("steps_shared_with", str(fork.folder))
+    for row in state.history:
+        lab.tracker.log_step(int(row["step"]), logged(row))
+    lab.reporter.say(f"{state.step} steps are shared with {fork.folder}")
+    state.ended = ""
+    set_random_state(state.random)
+    return replace(lab, importance=fork.importance), state
 
 
 def begin(lab: Experiment) -> RunState:
     """The state before the first cut: the base, its channel graph, and its row in the history."""
     deterministic(lab.deterministic)
-    counts = {split: len(lab.data.split(split)) for split in ("train", "val", "test")}
-    lab.tracker.log_dataset(lab.data.name, lab.data.fingerprint(), counts)
-    show_samples(lab)
     digest, base = trained_base(lab)
-    lab.tracker.tag("base_hash", digest)
+    _announce(lab, digest)
     seed_everything(lab.seed)
     model = lab.settings.place(copy.deepcopy(base))
     graph = ChannelGraph.trace(model, lab.example(), connections=lab.connections)
@@ -155,6 +209,14 @@ def recover_at_end(lab: Experiment, state: RunState) -> None:
     state.step += 1
     state.costs = {}
     finish_step(lab, state, validate(lab, state) | training_costs(report))
+
+
+def _announce(lab: Experiment, base_hash: str) -> None:
+    """Tell the tracking store what the run works on."""
+    counts = {split: len(lab.data.split(split)) for split in ("train", "val", "test")}
+    lab.tracker.log_dataset(lab.data.name, lab.data.fingerprint(), counts)
+    show_samples(lab)
+    lab.tracker.tag("base_hash", base_hash)
 
 
 def _what_binds(choice: Choice) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -170,9 +170,13 @@ def finish_step(lab: Experiment, state: RunState, row: dict[str, float]) -> None
     state.history.append({"step": state.step, **left.row, **row, **state.costs})
     state.costs = {}
     state.history.write(lab.folder / "history.csv")
-    logged = {name: value for name, value in state.history[-1].items() if name != "step"}
-    lab.tracker.log_step(state.step, logged)
+    lab.tracker.log_step(state.step, logged(state.history[-1]))
     lab.reporter.step_line(state.history[-1])
+
+
+def logged(row: Mapping[str, float]) -> dict[str, float]:
+    """What of a row of the history goes to the tracking store as metrics of its step."""
+    return {name: value for name, value in row.items() if name != "step"}
 
 
 def show_samples(lab: Experiment) -> None:

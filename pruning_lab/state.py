@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,3 +54,9 @@ class RunState:
     costs: dict[str, float] = field(default_factory=dict)
     ended: str = ""
     random: dict[str, Any] = field(default_factory=random_state)
+
+    def fork(self) -> RunState:
+        """A copy that goes its own way; the two share what never changes, the base and the snapshots."""
+        shared = {id(thing): thing for thing in (self.base, self.original, *self.snapshots)}
+        self.left = None  # measured anew where it is asked for: it measures the model of its own state
+        return copy.deepcopy(self, shared)

@@ -38,13 +38,18 @@ SHARED_KEYS = (*BASE_KEYS, "recovery", "distillation", "selection", "max_steps")
 
 def prune(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:
     """Prune a network; returns the summary metric that `returns` names."""
-    experiment = experiment_of(config, folder, choices)
+    return returned(config, lab.prune(pruning_of(config, prepared_data(config), folder, choices)))
+
+
+def pruning_of(config: DictConfig, data: SegmentationData, folder: Path, choices: Mapping[str, Any]) -> Experiment:
+    """The experiment that prunes as a filled config says; the config is written to the run's folder."""
+    experiment = _recorded(config, data, folder, choices)
     if choices.get("importance") in RANDOM_CONTROLS:
         experiment = replace(experiment, tags={**experiment.tags, "control": choices["importance"]})
     if isinstance(experiment.importance, RandomAtWidths):
         run = _run_to_compare_with(config, config.importance.run, SHARED_KEYS)
         experiment = controls.to_the_widths_of(run, experiment)
-    return _returned(config, lab.prune(experiment))
+    return experiment
 
 
 def scratch(
@@ -60,7 +65,7 @@ def scratch(
     experiment = experiment_of(config, folder, choices)
     reference = _run_to_compare_with(config, run, BASE_KEYS)
     trusted = trust or (config.model._target_.partition(".")[0],)
-    return _returned(config, controls.scratch(experiment, reference, same, trusted))
+    return returned(config, controls.scratch(experiment, reference, same, trusted))
 
 
 def flat(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str, same: str = "epochs") -> float:
@@ -72,7 +77,7 @@ def flat(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str,
     """
     experiment = experiment_of(config, folder, choices)
     reference = _run_to_compare_with(config, run, BASE_KEYS)
-    return _returned(config, controls.flat(experiment, reference, same))
+    return returned(config, controls.flat(experiment, reference, same))
 
 
 def train_longer(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str) -> float:
@@ -83,7 +88,7 @@ def train_longer(config: DictConfig, folder: Path, choices: Mapping[str, Any], r
     """
     experiment = experiment_of(config, folder, choices)
     reference = _run_to_compare_with(config, run, (*BASE_KEYS, "recovery", "distillation"))
-    return _returned(config, controls.train_longer(experiment, reference))
+    return returned(config, controls.train_longer(experiment, reference))
 
 
 def _run_to_compare_with(config: DictConfig, folder: str, shared: Sequence[str]) -> Run:
@@ -110,7 +115,8 @@ def _run_to_compare_with(config: DictConfig, folder: str, shared: Sequence[str])
     return run
 
 
-def _returned(config: DictConfig, summary: Mapping[str, float]) -> float:
+def returned(config: DictConfig, summary: Mapping[str, float]) -> float:
+    """The summary metric that `returns` names. Raises LabError where there is none of that name."""
     if config.returns not in summary:
         raise LabError(f"returns={config.returns} is not in the run's summary; use one of {', '.join(sorted(summary))}")
     return summary[config.returns]
@@ -118,7 +124,10 @@ def _returned(config: DictConfig, summary: Mapping[str, float]) -> float:
 
 def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Experiment:
     """The experiment that a config describes; the resolved config is written to the run's folder."""
-    data = prepared_data(config)
+    return _recorded(config, prepared_data(config), folder, choices)
+
+
+def _recorded(config: DictConfig, data: SegmentationData, folder: Path, choices: Mapping[str, Any]) -> Experiment:
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     return assemble(config, data, folder, choices)
@@ -129,7 +138,7 @@ def prepared_data(config: DictConfig) -> SegmentationData:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     data: SegmentationData = build(config.data)
-    _fill_from_data(config, data)
+    fill_from_data(config, data)
     return data
 
 
@@ -176,7 +185,7 @@ def assemble(config: DictConfig, data: SegmentationData, folder: Path, choices: 
     )
 
 
-def _fill_from_data(config: DictConfig, data: SegmentationData) -> None:
+def fill_from_data(config: DictConfig, data: SegmentationData) -> None:
     """Null means: taken from the data, or from the stop rule."""
     fill_null(config.model, classes=len(data.class_names), in_channels=data.channels)
     fill_null(config.loss, ignore_index=data.ignore_index)

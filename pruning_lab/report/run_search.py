@@ -14,8 +14,8 @@ from pruning_lab.report.runs import HYDRA_FOLDER, Run, read_config, read_run
 NOT_SEARCHED = {"mlartifacts", "bases"}
 """Folders beside the runs: copies for the tracking store, and trained bases."""
 
-NO_RUNS = (".inspect", ".report")
-"""How the targets of tasks end that prune and train nothing."""
+NO_RUNS = (".inspect", ".report", ".budgets")
+"""How the targets of tasks end whose own folder is no run; the runs of `budgets` are in folders below."""
 
 
 @dataclass(frozen=True)
