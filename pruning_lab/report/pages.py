@@ -18,14 +18,15 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
 def replace_between(text: str, marker: str, content: str, place: str) -> str:
     """`text` with `content` between `<!-- marker:start -->` and `<!-- marker:end -->`.
 
+    A marker is a line of its own; one that a sentence mentions is none.
+
     Raises LabError naming `place` unless each of the two stands there once, in this order.
     """
     start, end = f"<!-- {marker}:start -->", f"<!-- {marker}:end -->"
-    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-        raise LabError(f"{place}: write a line {start} and, below it, a line {end} where the table is to stand")
-    head, rest = text.split(start)
-    tail = rest.split(end)[1]
-    return f"{head}{start}\n{content}\n{end}{tail}"
+    lines = text.split("\n")
+    if lines.count(start) != 1 or lines.count(end) != 1 or lines.index(start) > lines.index(end):
+        raise LabError(f"{place}: write a line {start} and, below it, a line {end} where the table is to stand, once")
+    return "\n".join([*lines[: lines.index(start) + 1], content, *lines[lines.index(end) :]])
 
 
 def put_between(into: Path, marker: str, content: str) -> None:
