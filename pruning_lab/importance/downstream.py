@@ -12,6 +12,7 @@ splits what it hands back, an add hands it to both sides, and a depthwise layer 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -29,7 +30,6 @@ from pruning_lab.importance.scoring import (
     FilterScores,
     Importance,
     filter_weights,
-    over_ids,
     submodule,
 )
 
@@ -120,12 +120,12 @@ class Downstream(FilterImportance):
         reads: dict[str, Tensor] = {}
         for layer, ids in reversed(network.graph.layers.items()):
             parts = []
-            for reader, scale in network.readers_of(layer):
+            for reader, scales in network.readers_of(layer):
                 if reader not in reads:
                     # A reader that runs earlier (a layer that runs twice) is not scored yet.
                     known = first if before is None and reader not in scores else before or scores
                     reads[reader] = network.reads(reader, known[reader])
-                parts.append(reads[reader] * scale)
+                parts.append(math.prod(scales, start=reads[reader]))
             if not parts:
                 scores[layer] = first[layer]
                 continue
@@ -157,15 +157,9 @@ class _Network:
             if flow.reader in graph.layers:
                 self.flows.setdefault(flow.source, []).append((flow.reader, flow.norms))
 
-    def readers_of(self, layer: str) -> list[tuple[str, Tensor]]:
-        """(reader, scale [n_groups + 1] of the normalisations on the way)."""
-        found = []
-        for reader, norms in self.flows.get(layer, ()):
-            scale = torch.ones(len(self.graph) + 1)
-            for norm in norms:
-                scale = scale * self._scale(norm)
-            found.append((reader, scale))
-        return found
+    def readers_of(self, layer: str) -> list[tuple[str, list[Tensor]]]:
+        """(reader, scales [n_groups + 1] of the normalisations on the way)."""
+        return [(reader, [self._scale(norm) for norm in norms]) for reader, norms in self.flows.get(layer, ())]
 
     def reads(self, layer: str, scores: Tensor) -> Tensor:
         """How much a layer whose filters have these scores [filters] makes of every group, [n_groups + 1]."""
@@ -176,7 +170,7 @@ class _Network:
         by_entry = torch.zeros(groups, 1, blocks.shape[2], device=kernel.device)
         at_once = max(1, _STAYS_IN_CACHE // (groups * blocks.shape[2]))
         for part, share in zip(blocks.split(at_once, 1), by_filter.split(at_once, 2), strict=True):
-            by_entry += share @ (part.abs() if self.norm == 1 else part.square())
+            by_entry.baddbmm_(share, part.abs() if self.norm == 1 else part.square())
         by_channel = by_entry.reshape(groups * kernel.shape[1], -1).sum(1).cpu()
         result = torch.zeros(len(self.graph) + 1)
         return result.index_add_(0, self._input_ids(layer, groups, kernel.shape[1]) % len(result), by_channel)
@@ -195,21 +189,13 @@ class _Network:
     def _scale(self, name: str) -> Tensor:
         """[n_groups + 1], by what a normalisation multiplies each group's channels; 1 for groups that it has not."""
         if name not in self.scales:
-            count = len(self.graph) + 1
-            self.scales[name] = torch.ones(count)
-            module = self.model.get_submodule(name)
-            ids = next(
-                (
-                    self.graph.tensors[f"{name}.{leaf}"].axes.get(0)
-                    for leaf in ("weight", "running_var")
-                    if f"{name}.{leaf}" in self.graph.tensors
-                ),
-                None,
-            )
+            tensors = (self.graph.tensors.get(f"{name}.{leaf}") for leaf in ("weight", "running_var"))
+            ids = next((tensor.axes.get(0) for tensor in tensors if tensor is not None), None)
+            scale = torch.ones(len(self.graph) + 1)
             if ids is not None:
-                factor = _factor(module, len(ids)).float().cpu() ** self.norm
-                known = over_ids(ids, factor, count, "mean")
-                self.scales[name][ids] = known[ids]
+                factor = _factor(self.model.get_submodule(name), len(ids)).float().cpu() ** self.norm
+                scale.scatter_reduce_(0, ids % len(scale), factor, "mean", include_self=False)
+            self.scales[name] = scale
         return self.scales[name]
 
 

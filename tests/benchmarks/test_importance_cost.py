@@ -1,6 +1,7 @@
 """What scoring costs, as a ratio measured in one run: to the bare forward pass, or to forward and backward.
 
-The aims are 1.1 for each; a busy machine gets some slack, and the measured ratio is printed (`pytest -s`).
+The aims are 1.1 for each; a busy machine gets some slack, and the measured ratio is printed (`pytest -s`). Methods of
+weights alone are held against reading all the weights once.
 """
 
 from __future__ import annotations
@@ -61,17 +62,22 @@ class PlainUNet(nn.Module):
         return self.head(self.up[1](torch.cat([first, F.interpolate(features, scale_factor=2, mode="bilinear")], 1)))
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    # One thread, and processor time: what else the machine does then matters least.
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """One thread, and processor time: what else the machine does then matters least."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
     torch.manual_seed(0)
     model = PlainUNet(16).eval()
     graph = ChannelGraph.trace(model, torch.zeros(1, 3, 96, 96))
     batches = [(torch.randn(4, 3, 96, 96), torch.randint(0, 4, (4, 96, 96))) for _ in range(4)]
-    yield model, graph, batches
-    torch.set_num_threads(threads)
+    return model, graph, batches
 
 
 def ratio(measured: Callable[[], object], bare: Callable[[], object]) -> float:
@@ -116,18 +122,24 @@ def test_gradients_cost_no_more_than_forward_and_backward(method: Importance, la
 
 
 def test_looking_downstream_costs_milliseconds_above_the_own_score() -> None:
-    """On the default U-Net. The bare operation is to take the size of every weight once; the aim is 5 ms."""
     model = UNet(in_channels=3, classes=4).eval()
-    graph = ChannelGraph.trace(model, torch.zeros(1, 3, 32, 32))
+    graph = ChannelGraph.trace(model, torch.zeros(1, 3, 64, 64))
     own, method = WeightNorm(), Downstream(WeightNorm())
-    weights = [parameter.detach() for parameter in model.parameters()]
-    runs = (lambda: own(model, graph, []), lambda: method(model, graph, []), lambda: [w.abs().sum() for w in weights])
-    alone, both, bare = (min(_seconds(run) for _ in range(9)) for run in runs)
-    count = sum(weight.numel() for weight in weights)
-    print(
-        f"\nDownstream: {1000 * (both - alone):.2f} ms above its own score, bare {1000 * bare:.2f} ms, {count} weights"
-    )
-    assert both - alone < 4 * bare + 0.01
+
+    @torch.no_grad()
+    def read() -> None:
+        for parameter in model.parameters():
+            parameter.abs().sum()
+
+    runs = (read, lambda: own(model, graph, []), lambda: method(model, graph, []))
+    # In turns, so that all three see the machine at its best.
+    rounds = [[1000 * _seconds(run) for run in runs] for _ in range(5 * ROUNDS)]
+    bare, alone, both = map(min, zip(*rounds, strict=True))
+    weights, above = sum(parameter.numel() for parameter in model.parameters()), both - alone
+    print(f"\nDownstream: {above:.2f} ms above its own score ({alone:.2f} ms) at {weights} weights")
+    print(f"Downstream: {above / bare:.2f} x the bare reading of the weights ({bare:.2f} ms)")
+    # The aim is 5 ms, of which one reading may take most; a method that read them twice would miss this bound.
+    assert above < 2.5 * bare
 
 
 def test_ablation_costs_less_than_half_of_brute_force() -> None:
