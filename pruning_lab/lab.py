@@ -61,12 +61,12 @@ def prune_to_each(labs: Sequence[Experiment]) -> list[dict[str, float]]:
     """
     fork: Fork | None = None
     summaries = []
-    for lab, more in zip(labs, [True] * (len(labs) - 1) + [False], strict=True):
-        with tracked(lab):
-            lab, state = (lab, begin(lab)) if fork is None else take_over(lab, fork)
+    for given in labs:
+        with tracked(given):
+            lab, state = (given, begin(given)) if fork is None else take_over(given, fork)
             fork, failure = None, None
             try:
-                fork = descend(lab, state, more)
+                fork = descend(lab, state, remember=given is not labs[-1])
                 recover_at_end(lab, state)
             except NonFiniteLossError as error:
                 failure, state.ended = error, str(error)
@@ -106,7 +106,8 @@ def descend(lab: Experiment, state: RunState, remember: bool = False) -> Fork | 
 def take_over(lab: Experiment, fork: Fork) -> tuple[Experiment, RunState]:
     """Go on from another run's step, as if this one had come here by itself."""
     state = fork.state
-    _announce(lab, state.base_hash)
+    _announce(lab)
+    lab.tracker.tag("base_hash", state.base_hash)
     lab.tracker.tag("steps_shared_with", str(fork.folder))
     for row in state.history:
         lab.tracker.log_step(int(row["step"]), logged(row))
@@ -119,8 +120,9 @@ def take_over(lab: Experiment, fork: Fork) -> tuple[Experiment, RunState]:
 def begin(lab: Experiment) -> RunState:
     """The state before the first cut: the base, its channel graph, and its row in the history."""
     deterministic(lab.deterministic)
+    _announce(lab)
     digest, base = trained_base(lab)
-    _announce(lab, digest)
+    lab.tracker.tag("base_hash", digest)
     seed_everything(lab.seed)
     model = lab.settings.place(copy.deepcopy(base))
     graph = ChannelGraph.trace(model, lab.example(), connections=lab.connections)
@@ -211,12 +213,11 @@ def recover_at_end(lab: Experiment, state: RunState) -> None:
     finish_step(lab, state, validate(lab, state) | training_costs(report))
 
 
-def _announce(lab: Experiment, base_hash: str) -> None:
+def _announce(lab: Experiment) -> None:
     """Tell the tracking store what the run works on."""
     counts = {split: len(lab.data.split(split)) for split in ("train", "val", "test")}
     lab.tracker.log_dataset(lab.data.name, lab.data.fingerprint(), counts)
     show_samples(lab)
-    lab.tracker.tag("base_hash", base_hash)
 
 
 def _what_binds(choice: Choice) -> str:
