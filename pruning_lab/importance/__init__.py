@@ -12,6 +12,7 @@ from pruning_lab.importance.combine import Product, RankAverage, WeightedSum
 from pruning_lab.importance.downstream import Downstream
 from pruning_lab.importance.fpgm import Fpgm
 from pruning_lab.importance.function import Function
+from pruning_lab.importance.group_magnitude import GroupMagnitude
 from pruning_lab.importance.hessian import Hessian
 from pruning_lab.importance.hrank import HRank
 from pruning_lab.importance.ipad import Ipad
@@ -39,6 +40,7 @@ __all__ = [
     "FilterImportance",
     "Fpgm",
     "Function",
+    "GroupMagnitude",
     "HRank",
     "Hessian",
     "Importance",

@@ -45,6 +45,7 @@ CASES: dict[str, Case] = {
     "l2": Case(lambda: importance.WeightNorm(p=2)),
     "lamp": Case(importance.Lamp),
     "fpgm": Case(importance.Fpgm),
+    "group_magnitude": Case(importance.GroupMagnitude),
     "bn_scale": Case(importance.BnScale, nets=WITH_NORMS),
     "mean_activation": Case(importance.MeanActivation),
     "apoz": Case(importance.Apoz),

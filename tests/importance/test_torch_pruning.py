@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import TorchPruning, check_scores, main_output
+from pruning_lab.importance import GroupMagnitude, TorchPruning, check_scores, main_output
 from pruning_lab.models import UNet
 from pruning_lab.surgery import cut
 from tests.importance.nets import EXAMPLE, batches, build
@@ -168,3 +168,14 @@ def test_says_how_to_install_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without_peer)
     with pytest.raises(LabError, match=r"needs Torch-Pruning .*pip install 'pruning_lab\[dev\]'"):
         TorchPruning()(model, graph, batches())
+
+
+@pytest.mark.parametrize("name", ["bilinear-unet", "unet", "chain"])
+@pytest.mark.parametrize("p", [1, 2])
+def test_our_group_magnitude_is_the_peers(name: str, p: int) -> None:
+    model = network(name)
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    theirs = TorchPruning(p=p, normalizer=None)(model, graph, batches())
+    seen = theirs < torch.inf
+    assert seen.any()
+    torch.testing.assert_close(GroupMagnitude(p)(model, graph, [])[seen], theirs[seen])

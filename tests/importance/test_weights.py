@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import BnScale, FilterImportance, Fpgm, Lamp, WeightNorm
+from pruning_lab.importance import BnScale, FilterImportance, Fpgm, GroupMagnitude, Lamp, WeightNorm
 from tests.importance.nets import EXAMPLE, NETS, build
 from tests.importance.test_ipad import kernel_of
 
@@ -94,6 +94,23 @@ def test_bn_scale_is_the_mean_of_a_groups_scales() -> None:
     assert torch.equal(scores[graph.layers["stem"]], scores.max().expand(4))
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_group_magnitude_is_the_mean_over_all_tensors_that_lose_something(p: int) -> None:
+    """Masking a group in a copy and adding up what of each weight is gone; the residual net ties filters of layers."""
+    model = build("residual")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    scores = GroupMagnitude(p)(model, graph, [])
+    for group in range(len(graph)):
+        parts = []
+        for name, parameter in model.named_parameters():
+            axes = {} if name.endswith("bias") else graph.tensors[name].axes
+            for dim, ids in axes.items():
+                lost = [parameter.select(dim, place) for place, of in enumerate(ids.tolist()) if of == group]
+                if lost:
+                    parts.append(sum(float((one.detach().double().abs() ** p).sum()) for one in lost))
+        assert scores[group].item() == pytest.approx(sum(parts) / len(parts), rel=1e-5)
+
+
 def test_bn_scale_says_that_there_is_nothing_to_look_at() -> None:
     model = build("flattened")
     with pytest.raises(LabError, match="has none; use l1"):
@@ -101,6 +118,6 @@ def test_bn_scale_says_that_there_is_nothing_to_look_at() -> None:
 
 
 def test_a_norm_other_than_one_or_two_is_named() -> None:
-    for method in (WeightNorm, Fpgm):
+    for method in (WeightNorm, Fpgm, GroupMagnitude):
         with pytest.raises(LabError, match="p=3"):
             method(p=3)
