@@ -40,8 +40,8 @@ _CHOICES = {
     "last_layers": ("own", "ones"),
 }
 
-_STAYS_IN_CACHE = 2**20
-"""Weights whose sizes are taken at once: more would go out to memory and back."""
+_STAYS_IN_CACHE = 2**17
+"""Weights whose sizes are taken at once, half a megabyte: more would leave the processor's own cache and come back."""
 
 
 @dataclass(frozen=True)
