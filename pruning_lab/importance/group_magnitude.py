@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.scoring import Batches
+from pruning_lab.importance.scoring import Batches, check_p
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,7 @@ class GroupMagnitude:
     p: int = 2
 
     def __post_init__(self) -> None:
-        if self.p not in (1, 2):
-            raise LabError(f"importance.p={self.p} must be 1 or 2")
+        check_p(self.p)
 
     @torch.no_grad()
     def __call__(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> Tensor:
@@ -41,7 +39,7 @@ class GroupMagnitude:
                 continue
             sizes = parameter.float().abs() if self.p == 1 else parameter.float().square()
             for dim, ids in info.axes.items():
-                by_channel = sizes.transpose(0, dim).flatten(1).sum(1).cpu() if sizes.dim() > 1 else sizes.cpu()
+                by_channel = sizes.movedim(dim, 0).reshape(len(ids), -1).sum(1).cpu()
                 known = ids >= 0
                 total.index_add_(0, ids[known], by_channel[known])
                 parts[ids[known].unique()] += 1

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance.activations import observe_outputs
-from pruning_lab.importance.scoring import Batches, FilterImportance, FilterScores, filter_weights, norms
+from pruning_lab.importance.scoring import Batches, FilterImportance, FilterScores, check_p, filter_weights, norms
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ class Ipad(FilterImportance):
     def __post_init__(self) -> None:
         if not 0 <= self.omega <= 1:
             raise LabError(f"importance.omega={self.omega} must lie in [0, 1]")
-        if self.p not in (1, 2):
-            raise LabError(f"importance.p={self.p} must be 1 or 2")
+        check_p(self.p)
         if self.normalize not in (None, "global_sum"):
             raise LabError(f"importance.normalize={self.normalize} must be null or global_sum")
 

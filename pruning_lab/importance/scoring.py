@@ -48,6 +48,12 @@ def filter_weights(model: nn.Module, graph: ChannelGraph) -> dict[str, Tensor]:
     return {layer: _kernels(model, graph, layer) for layer in graph.layers}
 
 
+def check_p(p: int) -> None:
+    """Raises LabError unless p is a norm that `norms` takes."""
+    if p not in (1, 2):
+        raise LabError(f"importance.p={p} must be 1 or 2")
+
+
 def norms(rows: Tensor, p: int) -> Tensor:
     """||row||_p of a matrix [n, m] for p in {1, 2}, float [n]; for p = 1 a plain sum is faster than torch's norm."""
     return rows.abs().sum(1) if p == 1 else torch.linalg.vector_norm(rows, dim=1)

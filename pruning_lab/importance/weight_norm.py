@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from pruning_lab.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.scoring import Batches, FilterImportance, FilterScores, filter_weights, norms
+from pruning_lab.importance.scoring import Batches, FilterImportance, FilterScores, check_p, filter_weights, norms
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ class WeightNorm(FilterImportance):
     per_weight: bool = True
 
     def __post_init__(self) -> None:
-        if self.p not in (1, 2):
-            raise LabError(f"importance.p={self.p} must be 1 or 2")
+        check_p(self.p)
 
     def by_filter(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
         scores = {}

@@ -96,7 +96,7 @@ def test_bn_scale_is_the_mean_of_a_groups_scales() -> None:
 
 @pytest.mark.parametrize("p", [1, 2])
 def test_group_magnitude_is_the_mean_over_all_tensors_that_lose_something(p: int) -> None:
-    """Masking a group in a copy and adding up what of each weight is gone; the residual net ties filters of layers."""
+    """Added up channel by channel; the residual net ties filters of several layers."""
     model = build("residual")
     graph = ChannelGraph.trace(model, EXAMPLE)
     scores = GroupMagnitude(p)(model, graph, [])
