@@ -22,6 +22,7 @@ NEEDED = {
     "importance=random_at_widths": ["importance.run=x"],
     "task=scratch": ["task.run=x"],
     "task=flat": ["task.run=x"],
+    "+experiment=importance_study_nuclei": ["data.root=x"],
     "task=train_longer": ["task.run=x"],
     "task=report": ["task.runs=x"],
 }
@@ -48,10 +49,11 @@ def test_every_option_composes_and_its_keys_are_parameters(group: str, option: s
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_experiment_composes_and_opens_with_its_own_command(path: Path) -> None:
-    check_keys(composed(f"+experiment={path.stem}"))
+    choice = f"+experiment={path.stem}"
+    check_keys(composed(choice, *NEEDED.get(choice, [])))
     opening = path.read_text().splitlines()[1]
     assert opening.startswith("# python -m pruning_lab ")
-    assert f"+experiment={path.stem}" in opening
+    assert choice in opening
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "debug").glob("*.yaml")), ids=lambda path: path.stem)
