@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+from scipy.stats import ttest_ind_from_stats
+
 from pruning_lab.report.study_rows import StudyRow, write_records
 from pruning_lab.stopping import RESOURCES
 
@@ -17,6 +19,9 @@ SPLITS = ("test", "val")
 
 NEAR = 0.01
 """A cost within so much of its budget, as fractions of the base's, counts as the budget."""
+
+LEVEL = 0.05
+"""Two methods differ where chance over seeds would make a difference as large in fewer than this share of studies."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,37 @@ class Comparison:
 
     def best(self, budget: str, split: str) -> str | None:
         """The method with the highest mean of those of which every run meets the budget; None for fewer than two."""
-        fit = [cell for (_, text), cell in self.cells.items() if text == budget and cell.met == cell.runs]
+        fit = self._fit(budget)
         return max(fit, key=lambda cell: cell.iou(split)[0]).method if len(fit) > 1 else None
+
+    def level_with_best(self, budget: str, split: str) -> list[str]:
+        """The other methods, of those of which every run meets the budget, that seeds can't tell from the best."""
+        best = self.best(budget, split)
+        if best is None:
+            return []
+        top = self.cells[best, budget]
+        return [cell.method for cell in self._fit(budget) if cell.method != best and level(top, cell, split)]
+
+    def _fit(self, budget: str) -> list[Cell]:
+        return [cell for (_, text), cell in self.cells.items() if text == budget and cell.met == cell.runs]
 
     def over_budgets(self, method: str, value: Callable[[Cell], float]) -> float:
         """The mean of something over all budgets that a method has."""
         return fmean(value(cell) for (name, _), cell in self.cells.items() if name == method)
+
+
+def level(one: Cell, other: Cell, split: str) -> bool:
+    """Whether chance over seeds explains that two methods' means differ; False where either has a single run.
+
+    Source: Welch, "The generalization of Student's problem when several different population variances are involved"
+    (1947): the two-sided t-test without equal variances.
+    """
+    if min(one.runs, other.runs) < 2:
+        return False
+    values = [value for cell in (one, other) for value in (*cell.iou(split), cell.runs)]
+    if values[1] == values[4] == 0:
+        return values[0] == values[3]
+    return bool(ttest_ind_from_stats(*values, equal_var=False).pvalue >= LEVEL)
 
 
 def compare(rows: Sequence[StudyRow], split: str = "test") -> list[Comparison]:

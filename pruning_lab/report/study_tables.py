@@ -13,7 +13,7 @@ from rich.table import Table
 from pruning_lab.report import units
 from pruning_lab.report.agreement import JUDGE, Agreement
 from pruning_lab.report.pages import markdown_table
-from pruning_lab.report.study_summary import NEAR, Budget, Cell, Comparison, differences
+from pruning_lab.report.study_summary import LEVEL, NEAR, Budget, Cell, Comparison, differences
 
 SPLIT_NAMES = {"test": "test", "val": "validation"}
 
@@ -94,7 +94,8 @@ def notes(comparison: Comparison, agreements: Agreements, split: str) -> list[st
     """What a reader has to know to trust the table, a paragraph each."""
     deepest = comparison.budgets[-1].text
     lines = [
-        f"Bold: the highest mean of those that met the budget in every run. Methods stand in the order of {deepest}. "
+        "Bold: the highest mean of those that met the budget in every run. ≈: seeds can't tell it from the bold one "
+        f"(Welch's t-test, p >= {LEVEL}, for each method by itself). Methods stand in the order of {deepest}. "
         "Seconds and images are the method's own, mean over the pruning steps of all budgets; images count once for "
         f"each time that they are gone through. Steps and epochs (of all recoveries) are those of {deepest}."
     ]
@@ -126,8 +127,11 @@ def _row(comparison: Comparison, method: str, agreements: Agreements, split: str
     cells = {budget: comparison.cells.get((method, budget.text)) for budget in comparison.budgets}
     row = {"method": method}
     for budget, cell in cells.items():
-        bold = comparison.best(budget.text, split) == method
-        row[budget.text] = "" if cell is None else _cell(cell, budget, split, comparison.most_runs, bold)
+        if cell is None:
+            row[budget.text] = ""
+            continue
+        text = _cell(cell, budget, split, comparison.most_runs, bold=comparison.best(budget.text, split) == method)
+        row[budget.text] = f"{text} ≈" if method in comparison.level_with_best(budget.text, split) else text
     deepest = [cell for cell in cells.values() if cell is not None][-1]
     scored = deepest.steps > 0
     row["s/step"] = _seconds(comparison.over_budgets(method, lambda cell: cell.score_seconds)) if scored else ""

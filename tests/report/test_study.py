@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from scipy.stats import ttest_ind
 
 from pruning_lab.report import study
 from pruning_lab.report.agreement import JUDGE, Agreement
@@ -76,6 +77,32 @@ def test_only_those_that_met_the_budget_can_be_best() -> None:
     cells = {method: row["50 % FLOPs"] for method, row in table(rows).items()}
     assert cells == {"a": "90.0 (not met)", "b": "**80.0**", "c": "70.0"}
     assert table(rows[:2])["b"]["50 % FLOPs"] == "80.0"
+
+
+def test_methods_that_seeds_cannot_tell_from_the_best_are_marked() -> None:
+    def marked(ious: dict[str, tuple[float, ...]], missing: str = "") -> list[str]:
+        rows = [
+            study_row(method, seed, iou=iou, met=int(method != missing))
+            for method, seen in ious.items()
+            for seed, iou in enumerate(seen)
+        ]
+        return [method for method, row in table(rows).items() if "≈" in row["50 % FLOPs"]]
+
+    ious = {"a": (0.90, 0.91, 0.92), "b": (0.89, 0.90, 0.91), "c": (0.80, 0.81, 0.82)}
+    assert marked(ious) == ["b"]
+    assert marked(ious | {"d": (0.89, 0.90, 0.91)}, missing="d") == ["b"], "d does not meet the budget"
+    assert marked(ious | {"d": (0.92,)}) == [], "the best has a single run, so that nothing can be said"
+    assert marked({"a": (0.9, 0.9), "b": (0.9, 0.9), "c": (0.8, 0.8)}) == ["b"], "no spread at all"
+
+
+def test_whether_two_methods_are_level_is_decided_by_welchs_test() -> None:
+    for shift in (0.005, 0.01, 0.02, 0.03):
+        one, other = [0.90, 0.91, 0.93, 0.91], [0.90 - shift, 0.89 - shift, 0.91 - shift]
+        rows = [study_row("a", seed, iou=iou) for seed, iou in enumerate(one)]
+        rows += [study_row("b", seed, iou=iou) for seed, iou in enumerate(other)]
+        (comparison,) = compare(rows)
+        p = ttest_ind(one, other, equal_var=False).pvalue
+        assert (comparison.level_with_best("50 % FLOPs", "test") == ["b"]) == (p >= 0.05)
 
 
 def test_the_other_split_has_its_own_scores_and_its_own_best() -> None:
