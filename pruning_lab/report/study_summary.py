@@ -20,7 +20,7 @@ SPLITS = ("test", "val")
 NEAR = 0.01
 """A cost within so much of its budget, as fractions of the base's, counts as the budget."""
 
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
 """Two methods differ where chance over seeds would make a difference as large in fewer than this share of studies."""
 
 
@@ -124,7 +124,7 @@ def level(one: Cell, other: Cell, split: str) -> bool:
     values = [value for cell in (one, other) for value in (*cell.iou(split), cell.runs)]
     if values[1] == values[4] == 0:
         return values[0] == values[3]
-    return bool(ttest_ind_from_stats(*values, equal_var=False).pvalue >= LEVEL)
+    return bool(ttest_ind_from_stats(*values, equal_var=False).pvalue >= SIGNIFICANCE)
 
 
 def compare(rows: Sequence[StudyRow], split: str = "test") -> list[Comparison]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from pruning_lab.report import units
 from pruning_lab.report.agreement import JUDGE, Agreement
 from pruning_lab.report.pages import markdown_table
-from pruning_lab.report.study_summary import LEVEL, NEAR, Budget, Cell, Comparison, differences
+from pruning_lab.report.study_summary import NEAR, SIGNIFICANCE, Budget, Cell, Comparison, differences
 
 SPLIT_NAMES = {"test": "test", "val": "validation"}
 
@@ -95,7 +95,7 @@ def notes(comparison: Comparison, agreements: Agreements, split: str) -> list[st
     deepest = comparison.budgets[-1].text
     lines = [
         "Bold: the highest mean of those that met the budget in every run. ≈: seeds can't tell it from the bold one "
-        f"(Welch's t-test, p >= {LEVEL}, for each method by itself). Methods stand in the order of {deepest}. "
+        f"(Welch's t-test, p >= {SIGNIFICANCE}, for each method by itself). Methods stand in the order of {deepest}. "
         "Seconds and images are the method's own, mean over the pruning steps of all budgets; images count once for "
         f"each time that they are gone through. Steps and epochs (of all recoveries) are those of {deepest}."
     ]
