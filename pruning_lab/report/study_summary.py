@@ -121,10 +121,11 @@ def level(one: Cell, other: Cell, split: str) -> bool:
     """
     if min(one.runs, other.runs) < 2:
         return False
-    values = [value for cell in (one, other) for value in (*cell.iou(split), cell.runs)]
-    if values[1] == values[4] == 0:
-        return values[0] == values[3]
-    return bool(ttest_ind_from_stats(*values, equal_var=False).pvalue >= SIGNIFICANCE)
+    (mean, std), (other_mean, other_std) = one.iou(split), other.iou(split)
+    if std == other_std == 0:
+        return mean == other_mean
+    test = ttest_ind_from_stats(mean, std, one.runs, other_mean, other_std, other.runs, equal_var=False)
+    return bool(test.pvalue >= SIGNIFICANCE)
 
 
 def compare(rows: Sequence[StudyRow], split: str = "test") -> list[Comparison]:

@@ -127,11 +127,7 @@ def _row(comparison: Comparison, method: str, agreements: Agreements, split: str
     cells = {budget: comparison.cells.get((method, budget.text)) for budget in comparison.budgets}
     row = {"method": method}
     for budget, cell in cells.items():
-        if cell is None:
-            row[budget.text] = ""
-            continue
-        text = _cell(cell, budget, split, comparison.most_runs, bold=comparison.best(budget.text, split) == method)
-        row[budget.text] = f"{text} ≈" if method in comparison.level_with_best(budget.text, split) else text
+        row[budget.text] = "" if cell is None else _cell(comparison, cell, budget, split)
     deepest = [cell for cell in cells.values() if cell is not None][-1]
     scored = deepest.steps > 0
     row["s/step"] = _seconds(comparison.over_budgets(method, lambda cell: cell.score_seconds)) if scored else ""
@@ -143,19 +139,19 @@ def _row(comparison: Comparison, method: str, agreements: Agreements, split: str
     return row
 
 
-def _cell(cell: Cell, budget: Budget, split: str, most_runs: int, bold: bool) -> str:
+def _cell(comparison: Comparison, cell: Cell, budget: Budget, split: str) -> str:
     """`88.1 ± 0.3`, and whatever is not as it should be."""
     mean, std = cell.iou(split)
     text = _points(mean) if math.isnan(std) else f"{_points(mean)} ± {_points(std)}"
-    text = f"**{text}**" if bold else text
-    if cell.runs < most_runs:
+    text = f"**{text}**" if comparison.best(budget.text, split) == cell.method else text
+    if cell.runs < comparison.most_runs:
         text += f" (n={cell.runs})"
     reached = {"flops": cell.flops_fraction, "weights": cell.weights_fraction}.get(budget.resource)
     if reached is not None and abs(reached - budget.limit) > NEAR:
         text += f" at {units.percent(reached)}"
     if cell.met < cell.runs:
         text += " (not met)" if not cell.met else f" ({cell.runs - cell.met} of {cell.runs} not met)"
-    return text
+    return f"{text} ≈" if cell.method in comparison.level_with_best(budget.text, split) else text
 
 
 def _agreement_cells(agreement: Agreement | None) -> dict[str, str]:
