@@ -33,6 +33,7 @@ class StudyRow:
         score_seconds, score_images: of the method, mean over the run's pruning steps; images count once for each pass.
         steps: pruning steps done.
         epochs: of all recoveries together.
+        commit: of the code that made the run, with "-dirty" where that had been changed.
     """
 
     base: str
@@ -59,6 +60,7 @@ class StudyRow:
     score_images: float
     steps: int
     epochs: float
+    commit: str
     folder: str
 
 
@@ -150,6 +152,7 @@ def _row(described: Described) -> StudyRow:
         score_images=fmean([row.get("cost/score_images", 0.0) for row in scored]) if scored else 0.0,
         steps=len(scored),
         epochs=sum(row.get("cost/recovery_epochs", 0.0) for row in run.history.rows[1:]),
+        commit=run.cards.commit,
         folder=str(run.folder),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich import box
@@ -86,8 +87,16 @@ def base_text(comparison: Comparison, split: str) -> str:
         f"{SPLIT_NAMES[split].capitalize()} IoU in percent, mean ± standard deviation over seeds "
         f"(up to {comparison.most_runs}). The base ({row.base}), from which all runs start, has "
         f"{_points(getattr(row, f'base_{split}_iou'))} at {units.count(row.base_macs)} MACs and "
-        f"{units.count(row.base_weights)} weights."
+        f"{units.count(row.base_weights)} weights. {_code(comparison)}"
     )
+
+
+def _code(comparison: Comparison) -> str:
+    """Which commits made the runs, in the order in which they appear."""
+    runs = Counter(row.commit for row in comparison.rows)
+    if len(runs) == 1:
+        return f"Code: {_short(comparison.rows[0].commit)}."
+    return "Code: " + ", ".join(f"{_short(commit)} ({number} of {len(comparison.rows)} runs)" for commit, number in runs.items()) + "."
 
 
 def notes(comparison: Comparison, agreements: Agreements, split: str) -> list[str]:
@@ -166,6 +175,10 @@ def _agreement_cells(agreement: Agreement | None) -> dict[str, str]:
 def _difference(key: str, values: Mapping[str, Sequence[str]]) -> str:
     told = "; ".join(f"{value} ({', '.join(methods)})" for value, methods in values.items())
     return f"`{key}` is {told}."
+
+
+def _short(commit: str) -> str:
+    return re.sub(r"^([0-9a-f]{7})[0-9a-f]+", r"\1", commit)
 
 
 def _points(fraction: float) -> str:

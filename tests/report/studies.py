@@ -89,6 +89,7 @@ def study_row(method: str = "ipad", seed: int = 1, limit: float = 0.5, iou: floa
         "score_images": 64.0,
         "steps": 2,
         "epochs": 12.0,
+        "commit": "96fd26ea6d0da004a1f255fef183ba2b802385e3",
         "folder": f"{method} {seed} {limit}",
     }
     return StudyRow(**fields | changes)

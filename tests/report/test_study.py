@@ -145,8 +145,14 @@ def test_what_differs_though_nothing_asked_for_it_is_told_with_the_methods() -> 
 def test_every_base_has_heading_base_and_table() -> None:
     text = markdown(compare([study_row(base="a1"), study_row(base="b2", data="eyes")]), {}, "test")
     assert [line for line in text.splitlines() if line.startswith("###")] == ["### nuclei, unet", "### eyes, unet"]
-    assert "The base (a1), from which all runs start, has 91.0 at 1.00 k MACs and 100 weights." in text
+    assert "The base (a1), from which all runs start, has 91.0 at 1.00 k MACs and 100 weights. Code: 96fd26e." in text
     assert "| ipad | 90.0 | 0.30 | 64 | 2 | 12 |" in text
+
+
+def test_runs_of_several_commits_say_so() -> None:
+    rows = [study_row(seed=1), study_row(seed=2), study_row(seed=3, commit="0123456789abcdef-dirty")]
+    assert "Code: 96fd26e (2 of 3 runs), 0123456-dirty (1 of 3 runs)." in markdown(compare(rows), {}, "test")
+    assert "Code: unknown." in markdown(compare([study_row(commit="unknown")]), {}, "test")
 
 
 def test_the_console_shows_the_same_and_fits_it() -> None:
