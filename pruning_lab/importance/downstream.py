@@ -40,8 +40,8 @@ _CHOICES = {
     "last_layers": ("own", "ones"),
 }
 
-_STAYS_IN_CACHE = 2**17
-"""Weights whose sizes are taken at once, half a megabyte: more would leave the processor's own cache and come back."""
+_STAYS_IN_CACHE = 2**18
+"""Weights whose sizes are taken at once, a megabyte: more would leave the processor's own cache and come back."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class Downstream(FilterImportance):
         own = self._own_scores(model, graph, batches)
         ahead = self.propagate(model, graph, own)
         share, rest = self.mix / _mean(own), (1 - self.mix) / _mean(ahead)
-        return {layer: share * own[layer] + rest * ahead[layer] for layer in graph.layers}
+        mixed = share * torch.cat([*own.values()]) + rest * torch.cat([ahead[layer] for layer in own])
+        return dict(zip(own, mixed.split([len(score) for score in own.values()]), strict=True))
 
     def propagate(self, model: nn.Module, graph: ChannelGraph, own: FilterScores) -> FilterScores:
         """What is downstream of every filter, float [filters] per layer.
@@ -151,15 +152,16 @@ class _Network:
         self.norm = norm
         self.kernels = filter_weights(model, graph)
         self.inputs: Mapping[str, Tensor] = readers(graph)
-        self.scales: dict[str, Tensor] = {}
         self.flows: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
         for flow in graph.flows or _by_shared_groups(graph):
             if flow.reader in graph.layers:
                 self.flows.setdefault(flow.source, []).append((flow.reader, flow.norms))
+        norms = {norm for ways in self.flows.values() for _, on_the_way in ways for norm in on_the_way}
+        self.scales = self._scales(sorted(norms))
 
     def readers_of(self, layer: str) -> list[tuple[str, list[Tensor]]]:
         """(reader, scales [n_groups + 1] of the normalisations on the way)."""
-        return [(reader, [self._scale(norm) for norm in norms]) for reader, norms in self.flows.get(layer, ())]
+        return [(reader, [self.scales[norm] for norm in norms]) for reader, norms in self.flows.get(layer, ())]
 
     def reads(self, layer: str, scores: Tensor) -> Tensor:
         """How much a layer whose filters have these scores [filters] makes of every group, [n_groups + 1]."""
@@ -186,17 +188,24 @@ class _Network:
             return self.inputs[layer]
         return self.graph.layers[layer].reshape(groups, -1)[:, 0].repeat_interleave(per_group)
 
-    def _scale(self, name: str) -> Tensor:
-        """[n_groups + 1], by what a normalisation multiplies each group's channels; 1 for groups that it has not."""
-        if name not in self.scales:
+    def _scales(self, names: list[str]) -> dict[str, Tensor]:
+        """Normalisation -> [n_groups + 1], by what it multiplies each group's channels; 1 for groups that it has not.
+
+        All in one go, as each is little work by itself.
+        """
+        scales = torch.ones(len(names), len(self.graph) + 1)
+        places, factors = [], []
+        for number, name in enumerate(names):
             tensors = (self.graph.tensors.get(f"{name}.{leaf}") for leaf in ("weight", "running_var"))
             ids = next((tensor.axes.get(0) for tensor in tensors if tensor is not None), None)
-            scale = torch.ones(len(self.graph) + 1)
             if ids is not None:
-                factor = _factor(self.model.get_submodule(name), len(ids)).float().cpu() ** self.norm
-                scale.scatter_reduce_(0, ids % len(scale), factor, "mean", include_self=False)
-            self.scales[name] = scale
-        return self.scales[name]
+                places.append(ids % scales.shape[1] + number * scales.shape[1])
+                factors.append(_gamma_and_variance(self.model.get_submodule(name), len(ids)))
+        if places:
+            gamma, variance = (torch.cat(parts) for parts in zip(*factors, strict=True))
+            factor = (gamma.abs() / variance.sqrt()) ** self.norm
+            scales.view(-1).scatter_reduce_(0, torch.cat(places), factor, "mean", include_self=False)
+        return dict(zip(names, scales, strict=True))
 
 
 def _by_shared_groups(graph: ChannelGraph) -> Iterator[Flow]:
@@ -208,13 +217,13 @@ def _by_shared_groups(graph: ChannelGraph) -> Iterator[Flow]:
                 yield Flow(layer, reader)
 
 
-def _factor(module: nn.Module, channels: int) -> Tensor:
-    """|gamma| / sqrt(var + eps), float [channels]; var is that of the running statistics, or 1 where there are none."""
+def _gamma_and_variance(module: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
+    """Float [channels] each, on the CPU; the variance is the running one with eps. 1 where the module has none."""
     gamma, variance = getattr(module, "weight", None), getattr(module, "running_var", None)
-    factor = torch.ones(channels) if gamma is None else gamma.detach().abs()
-    if variance is None:
-        return factor
-    return factor.to(variance.device) / (variance + getattr(module, "eps", 0.0)).sqrt()
+    return (
+        torch.ones(channels) if gamma is None else gamma.detach().float().cpu(),
+        torch.ones(channels) if variance is None else variance.float().cpu() + getattr(module, "eps", 0.0),
+    )
 
 
 def _mean(scores: FilterScores) -> float:

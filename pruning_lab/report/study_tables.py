@@ -96,7 +96,8 @@ def _code(comparison: Comparison) -> str:
     runs = Counter(row.commit for row in comparison.rows)
     if len(runs) == 1:
         return f"Code: {_short(comparison.rows[0].commit)}."
-    return "Code: " + ", ".join(f"{_short(commit)} ({number} of {len(comparison.rows)} runs)" for commit, number in runs.items()) + "."
+    total = len(comparison.rows)
+    return f"Code: {', '.join(f'{_short(commit)} ({count} of {total} runs)' for commit, count in runs.items())}."
 
 
 def notes(comparison: Comparison, agreements: Agreements, split: str) -> list[str]:
