@@ -82,9 +82,9 @@ class Downstream(FilterImportance):
     def by_filter(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
         own = self._own_scores(model, graph, batches)
         ahead = self.propagate(model, graph, own)
-        share, rest = self.mix / _mean(own), (1 - self.mix) / _mean(ahead)
-        mixed = share * torch.cat([*own.values()]) + rest * torch.cat([ahead[layer] for layer in own])
-        return dict(zip(own, mixed.split([len(score) for score in own.values()]), strict=True))
+        mine, further = (torch.cat([scores[layer] for layer in own]) for scores in (own, ahead))
+        mixed = self.mix / _mean(mine) * mine + (1 - self.mix) / _mean(further) * further
+        return dict(zip(own, mixed.split([len(scores) for scores in own.values()]), strict=True))
 
     def propagate(self, model: nn.Module, graph: ChannelGraph, own: FilterScores) -> FilterScores:
         """What is downstream of every filter, float [filters] per layer.
@@ -226,6 +226,6 @@ def _gamma_and_variance(module: nn.Module, channels: int) -> tuple[Tensor, Tenso
     )
 
 
-def _mean(scores: FilterScores) -> float:
-    mean = float(torch.cat(list(scores.values())).mean())
+def _mean(scores: Tensor) -> float:
+    mean = float(scores.mean())
     return mean if mean else 1.0
