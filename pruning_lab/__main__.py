@@ -13,8 +13,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from pruning_lab.config import conf_folder, register_schema, run_task
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
+from pruning_lab.tasks.config import conf_folder, register_schema, run_task
 
 FAILED, INTERRUPTED = 1, 130
 

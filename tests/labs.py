@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from pruning_lab.checkpoint import Builder
+from pruning_lab.checkpoint.folder import Builder
 from pruning_lab.data import Augmentation, Loaders, SegmentationData
-from pruning_lab.experiment import Experiment
-from pruning_lab.floors import Floors
 from pruning_lab.importance import WeightNorm
-from pruning_lab.losses import CrossEntropy
+from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.promise import BestWithinBudget
+from pruning_lab.lab.validation import Validation
 from pruning_lab.models import UNet
-from pruning_lab.promise import BestWithinBudget
-from pruning_lab.recovery import BaseTraining, Recovery
-from pruning_lab.selection import Selection, ShareOf
-from pruning_lab.stopping import Flops
-from pruning_lab.validation import Validation
+from pruning_lab.selection.amounts import ShareOf
+from pruning_lab.selection.floors import Floors
+from pruning_lab.selection.selection import Selection
+from pruning_lab.selection.stopping import Flops
+from pruning_lab.training.losses import CrossEntropy
+from pruning_lab.training.recovery import BaseTraining, Recovery
 
 SIZE = 16
 CLASSES = 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning_lab.history import History
+from pruning_lab.lab.output.history import History
 
 SMALL = ["+experiment=unet_ipad", "+debug=limit", "threads=1"]
 

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import Image, Mask
-from pruning_lab.errors import LabError
 
 Change = Callable[[Image, Mask], tuple[Image, Mask]]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import Image, Mask, Split
-from pruning_lab.errors import LabError
 
 BYTES_PER_MB = 2**20
 READING_THREADS = 4

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.cache import Cached, MemoryBudget
 from pruning_lab.data.files import LARGEST_CLASS, FilePair, FileSplit
-from pruning_lab.errors import LabError
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 
 Image = NDArray[np.uint8]
 """uint8 [H, W, 3], RGB."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import Image, Mask
-from pruning_lab.errors import LabError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 BYTES_AT_EACH_END = 4096

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.checking import MaskRules, read_splits
 from pruning_lab.data.contract import SegmentationData, channel_statistics, checked_size
 from pruning_lab.data.files import IMAGE_SUFFIXES, FilePair, identity
-from pruning_lab.errors import LabError
 
 LAYOUT = "{train,val,test}/{images,masks}"
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.augmentation import Augments
 from pruning_lab.data.cache import Cached
 from pruning_lab.data.contract import Image, Mask, SegmentationData, Split
-from pruning_lab.errors import LabError
 
 Batch = tuple[Tensor, Tensor]
 """Images float32 [N, 3, H, W], normalised, and masks int64 [N, H, W]."""

@@ -6,11 +6,11 @@ It is asked to download, and for nothing else; files are found and read as those
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.checking import MaskRules, read_splits
 from pruning_lab.data.contract import SegmentationData, channel_statistics, checked_size
 from pruning_lab.data.files import FilePair, identity
 from pruning_lab.data.folder import divide
-from pruning_lab.errors import LabError
 
 PET_VALUES = {1: 1, 2: 0, 3: 255}
 """Trimaps hold 1 for the animal, 2 for the background and 3 for the border between them."""

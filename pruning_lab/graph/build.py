@@ -12,16 +12,18 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from pruning_lab.graph.channel_graph import STAYS, ChannelGraph, by_layer
-from pruning_lab.graph.connections import Connections, answered, ask, interpret_by_hand
-from pruning_lab.graph.export import TraceError, copy_of, export, random_kept
-from pruning_lab.graph.flow import Flows, flows_of
-from pruning_lab.graph.interpreter import Interpreter, layer_name
-from pruning_lab.graph.labels import FIXED
-from pruning_lab.graph.memory import live_values
-from pruning_lab.graph.rows import Rows
-from pruning_lab.graph.rules import RULES
-from pruning_lab.graph.structure import Consumer, CostTerm, Size, Structure, TensorInfo
+from pruning_lab.common.modules import copy_of, layer_name, random_kept
+from pruning_lab.graph.structure.channels import STAYS, Channels, by_layer
+from pruning_lab.graph.structure.flows import Flows
+from pruning_lab.graph.structure.id_rows import Rows
+from pruning_lab.graph.structure.records import Consumer, CostTerm, Size, Structure, TensorInfo
+from pruning_lab.graph.tracing.connections import Connections, answered, ask, interpret_by_hand
+from pruning_lab.graph.tracing.export import TraceError, export
+from pruning_lab.graph.tracing.flow import flows_of
+from pruning_lab.graph.tracing.interpreter import Interpreter
+from pruning_lab.graph.tracing.labels import FIXED
+from pruning_lab.graph.tracing.live_values import live_values
+from pruning_lab.graph.tracing.rules import RULES
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Reading:
 
 def read_graph(
     model: nn.Module, inputs: tuple[Tensor, ...], connections: Connections | None = None
-) -> tuple[ChannelGraph, Reading]:
+) -> tuple[Channels, Reading]:
     """Trace a model; where evaluation leaves parameters aside, what training does with them is read too.
 
     Raises:
@@ -154,7 +156,7 @@ def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Ten
     return added
 
 
-def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str]) -> tuple[ChannelGraph, Tensor]:
+def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str]) -> tuple[Channels, Tensor]:
     """Number the groups in the order in which the network first gives out their filters."""
     component = interpreter.space.components()
     group_of_component, count = _number_groups(interpreter, component)
@@ -183,7 +185,7 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str])
         group_counts={name: ids(row) for name, row in interpreter.counted_groups.items()},
         channel_counts={name: ids(row) for name, row in interpreter.counted_channels.items()},
     )
-    graph = ChannelGraph(
+    graph = Channels(
         structure=structure,
         rows=Rows(structure.rows()),
         original={name: torch.arange(len(row)) for name, row in layers.items()},

@@ -3,32 +3,31 @@
 `batches` is an iterable of (image [N, C, H, W], mask [N, H, W]). Knows neither config, nor tracking, nor datasets.
 """
 
-from pruning_lab.importance.ablation import Ablation
-from pruning_lab.importance.apoz import Apoz
-from pruning_lab.importance.at_widths import random_at_widths
-from pruning_lab.importance.bn_scale import BnScale
-from pruning_lab.importance.chip import Chip
-from pruning_lab.importance.combine import Product, RankAverage, WeightedSum
+from pruning_lab.importance.ablation.ablation import Ablation
+from pruning_lab.importance.activations.apoz import Apoz
+from pruning_lab.importance.activations.chip import Chip
+from pruning_lab.importance.activations.hrank import HRank
+from pruning_lab.importance.activations.ipad import Ipad
+from pruning_lab.importance.activations.mean_activation import MeanActivation
+from pruning_lab.importance.combined.combine import Product, RankAverage, WeightedSum
+from pruning_lab.importance.combined.moving_average import MovingAverage
+from pruning_lab.importance.combined.normalized import Normalized
+from pruning_lab.importance.combined.per_saving import PerSaving
+from pruning_lab.importance.combined.reduced import Reduced
+from pruning_lab.importance.contract import Batches, FilterImportance, Importance, check_scores
+from pruning_lab.importance.controls.layer_shares import LargestLayerRandom, Uniform
+from pruning_lab.importance.controls.random import Random
 from pruning_lab.importance.downstream import Downstream
-from pruning_lab.importance.fpgm import Fpgm
 from pruning_lab.importance.function import Function
-from pruning_lab.importance.group_magnitude import GroupMagnitude
-from pruning_lab.importance.hessian import Hessian
-from pruning_lab.importance.hrank import HRank
-from pruning_lab.importance.ipad import Ipad
-from pruning_lab.importance.lamp import Lamp
-from pruning_lab.importance.mean_activation import MeanActivation
-from pruning_lab.importance.moving_average import MovingAverage
-from pruning_lab.importance.normalized import Normalized
+from pruning_lab.importance.gradients.hessian import Hessian
+from pruning_lab.importance.gradients.taylor import Taylor
 from pruning_lab.importance.objective import cross_entropy, main_output
-from pruning_lab.importance.per_saving import PerSaving
-from pruning_lab.importance.random import Random
-from pruning_lab.importance.reduced import Reduced
-from pruning_lab.importance.scoring import Batches, FilterImportance, Importance, check_scores
-from pruning_lab.importance.shares import LargestLayerRandom, Uniform
-from pruning_lab.importance.taylor import Taylor
 from pruning_lab.importance.torch_pruning import TorchPruning
-from pruning_lab.importance.weight_norm import WeightNorm
+from pruning_lab.importance.weights.bn_scale import BnScale
+from pruning_lab.importance.weights.fpgm import Fpgm
+from pruning_lab.importance.weights.group_magnitude import GroupMagnitude
+from pruning_lab.importance.weights.lamp import Lamp
+from pruning_lab.importance.weights.weight_norm import WeightNorm
 
 __all__ = [
     "Ablation",
@@ -63,5 +62,4 @@ __all__ = [
     "check_scores",
     "cross_entropy",
     "main_output",
-    "random_at_widths",
 ]

@@ -19,19 +19,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.modules import submodule
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.flow import Flow
-from pruning_lab.importance.activations import readers
-from pruning_lab.importance.ipad import Ipad
-from pruning_lab.importance.scoring import (
-    Batches,
-    FilterImportance,
-    FilterScores,
-    Importance,
-    filter_weights,
-    submodule,
-)
+from pruning_lab.graph.structure.flows import Flow
+from pruning_lab.importance.activations.ipad import Ipad
+from pruning_lab.importance.contract import Batches, FilterImportance, FilterScores, Importance, readers
+from pruning_lab.importance.weights.kernels import filter_weights
 
 _CHOICES = {
     "norm": (1, 2),

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.scoring import Batches
+from pruning_lab.importance.contract import Batches
 
 
 class Function:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [N, classes, H, W], mask [N, H, W]) -> scalar, the mean over the images of the batch."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.modules import submodule
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.scoring import over_first, submodule
+from pruning_lab.importance.contract import over_first
 
 SCOPES = ("layer", "kind", "global")
 

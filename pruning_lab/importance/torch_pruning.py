@@ -14,12 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError, first_line
+from pruning_lab.common.modules import device_of, in_mode, tensors_in
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.export import first_line, modes_kept, tensors_in
-from pruning_lab.importance.activations import device_of, raise_no_images
+from pruning_lab.importance.contract import Batches, over_ids, raise_no_images, replayable
 from pruning_lab.importance.objective import Loss, cross_entropy, main_output
-from pruning_lab.importance.scoring import Batches, over_ids, replayable
 
 CRITERIA = ("magnitude", "taylor")
 GROUP_REDUCTIONS = ("mean", "sum", "max", "prod", "first")
@@ -78,7 +77,7 @@ class TorchPruning:
 
     def __call__(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> Tensor:
         peer, batches = _peer(), replayable(batches)
-        with modes_kept(model), _fresh_gradients(model), torch.enable_grad():
+        with in_mode(model, training=False), _fresh_gradients(model), torch.enable_grad():
             groups = _groups(peer, model, batches)
             if self.criterion == "taylor":
                 _backward(model, batches, self.loss)

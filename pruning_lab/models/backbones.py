@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.models.checking import one_of
 
 # As in torchvision's DeepLab and FCN: the last two stages dilate where they would stride, so features are at 1/8.

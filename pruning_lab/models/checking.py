@@ -4,7 +4,10 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
+
+FORBIDDEN = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")
+"""Arguments that could make a library read a file or an address of the folder's choosing."""
 
 
 def at_least_one(**values: int) -> None:

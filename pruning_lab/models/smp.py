@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.models.checking import at_least_one, one_of, own_options
 
 RESERVED = ("encoder_name", "encoder_weights", "in_channels", "classes", "aux_params")

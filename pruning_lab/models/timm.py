@@ -6,9 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pruning_lab.builders import FORBIDDEN
-from pruning_lab.errors import LabError
-from pruning_lab.models.checking import at_least_one, one_of, own_options
+from pruning_lab.common.errors import LabError
+from pruning_lab.models.checking import FORBIDDEN, at_least_one, one_of, own_options
 
 RESERVED = ("model_name", "pretrained", "num_classes", "in_chans", "cache_dir", "scriptable", "exportable", *FORBIDDEN)
 

@@ -1,12 +1,12 @@
 """Any classifier of torchvision by its name. Logits of a classification."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torchvision import models
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.models.backbones import replace_input
 from pruning_lab.models.checking import at_least_one, one_of, own_options
 
@@ -68,3 +68,9 @@ def fill_where_it_fits(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     own = network.state_dict()
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     network.load_state_dict(fitting, strict=False)
+
+
+def is_registered(function: Callable[..., Any]) -> bool:
+    """Whether a function is one of the builders that the library lists by name."""
+    names = [name for name in models.list_models() if name.rpartition("/")[2] == function.__name__]
+    return any(models.get_model_builder(name) is function for name in names)

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from pruning_lab.graph import ChannelGraph, verify
+from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import Uniform, WeightNorm
-from pruning_lab.surgery import cut
 from tests.benchmarks.cases import Inputs, make
 from tests.benchmarks.timing import forward_seconds, seconds, size_of_object
 from tests.graph.helpers import draw

@@ -16,7 +16,7 @@ import torch_pruning
 from torch import Tensor, nn
 
 from pruning_lab.graph import ChannelGraph, TraceError
-from pruning_lab.graph.prove import tensors_in
+from pruning_lab.graph.proof.trial_cuts import tensors_in
 from tests.benchmarks.cases import Inputs, make
 from tests.benchmarks.lab_side import ASIDE, EXACT, STEPS
 from tests.benchmarks.timing import forward_seconds, seconds

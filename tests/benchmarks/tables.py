@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pruning_lab.report.pages import deliver, markdown_table
+from pruning_lab.tasks.report.pages import deliver, markdown_table
 from tests.benchmarks.isolated import run
 
 Row = dict[str, str]

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pruning_lab import lab
 from pruning_lab.data import Eyes
-from pruning_lab.history import History
 from pruning_lab.importance import Ipad
+from pruning_lab.lab import loop as lab
+from pruning_lab.lab.output.history import History
+from pruning_lab.lab.output.mlflow import MlflowTracker
 from pruning_lab.models import UNet
-from pruning_lab.tracking import MlflowTracker
 from tests.labs import tiny_lab
 
 AIM = 0.05

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data import Augmentation
-from pruning_lab.errors import LabError
 
 SIZE = (32, 48)
 MASK = np.zeros(SIZE, np.uint8)

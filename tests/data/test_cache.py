@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.cache import BYTES_PER_MB, Cached, MemoryBudget
-from pruning_lab.errors import LabError
 from tests.data.fakes import ArraySplit
 
 BYTES_OF_A_PAIR = 6 * 8 * 4

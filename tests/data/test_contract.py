@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import channel_statistics, checked_size
-from pruning_lab.errors import LabError
 from tests.data.fakes import ArraySplit, array_data
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data import Eyes
 from pruning_lab.data.eyes.shape import BACKGROUND, IRIS, PUPIL, SCLERA, random_shape
-from pruning_lab.errors import LabError
 
 FEW = {"size": (48, 64), "train": 6, "val": 2, "test": 2}
 

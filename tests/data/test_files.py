@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.files import FilePair, FileSplit, identity, read_image, read_mask, resized, translate
-from pruning_lab.errors import LabError
 from tests.data.fakes import write_picture
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data import Augmentation, Eyes, Loaders
-from pruning_lab.errors import LabError
 from tests.data.fakes import array_data
 
 STEPS = [{"name": "HorizontalFlip", "p": 0.5}, {"name": "GaussNoise", "p": 1}]

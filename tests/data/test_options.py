@@ -9,8 +9,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from pruning_lab.data import Augmentation, Eyes, Loaders, SegmentationData
-
-CONF = Path(__file__).parents[2] / "conf"
+from tests.paths import CONF
 
 
 def options(group: str) -> list[Path]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data import OxfordPet, Voc, public
-from pruning_lab.errors import LabError
 from tests.data.fakes import write_picture
 
 SIZE = (8, 10)

@@ -7,9 +7,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.common.modules import copy_of, tensors_in
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.export import copy_of, tensors_in
-from pruning_lab.surgery import cut, mask
+from pruning_lab.graph.cutting.cut import cut
+from pruning_lab.graph.cutting.mask import mask
 
 
 def draw(graph: ChannelGraph, seed: int, fraction: float = 0.5, exact_only: bool = False) -> Tensor:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph, TraceError
-from pruning_lab.resources import measure
-from pruning_lab.surgery import cut
+from pruning_lab.graph.cutting.cut import cut
+from pruning_lab.resources.counting import measure
 from tests.graph.helpers import draw
 from tests.graph.networks import Apply, conv, make
 

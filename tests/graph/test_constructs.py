@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pruning_lab.common.modules import copy_of, tensors_in
 from pruning_lab.graph import ChannelGraph, verify
-from pruning_lab.graph.export import copy_of, tensors_in
-from pruning_lab.graph.rows import Rows
-from pruning_lab.surgery import cut, mask
+from pruning_lab.graph.cutting.cut import cut
+from pruning_lab.graph.cutting.mask import mask
+from pruning_lab.graph.structure.id_rows import Rows
 from tests.graph.helpers import all_understood, cut_against_masked, difference, draw
 from tests.graph.networks import CASES, Apply, conv, make
 

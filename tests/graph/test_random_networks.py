@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pruning_lab.graph import ChannelGraph, verify
-from pruning_lab.surgery import cut
+from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import all_understood, cut_against_masked, draw
 from tests.graph.random_networks import SIZE, networks
 

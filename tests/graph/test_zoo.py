@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.common.modules import tensors_in
 from pruning_lab.graph import ChannelGraph, verify
-from pruning_lab.graph.export import tensors_in
-from pruning_lab.surgery import cut
+from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import all_understood, cut_against_masked, draw
 
 SIZES = {"alexnet": 96, "inception_v3": 96, "googlenet": 64, "PAN": 128}

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.importance import Ablation, cross_entropy, main_output
-from pruning_lab.surgery import mask
 from tests.importance.nets import CLASSES, EXAMPLE, NETS, batches, build
 
 Data = list[tuple[Tensor, Tensor]]

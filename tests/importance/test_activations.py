@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import Apoz, Chip, HRank, Importance, MeanActivation
 from tests.importance.nets import EXAMPLE, NETS, batches, build

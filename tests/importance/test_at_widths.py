@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pruning_lab.checkpoint import Builder, save
-from pruning_lab.errors import LabError
+from pruning_lab.checkpoint.folder import Builder, save
+from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import random_at_widths
-from pruning_lab.importance.at_widths import RandomAtWidths
-from pruning_lab.surgery import cut
+from pruning_lab.graph.cutting.cut import cut
+from pruning_lab.importance.controls.at_widths import RandomAtWidths
+from pruning_lab.tasks.controls import random_at_widths
 from tests.importance.nets import EXAMPLE, build
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import (
     Importance,
     Ipad,
@@ -26,8 +27,7 @@ from pruning_lab.importance import (
     WeightedSum,
     WeightNorm,
 )
-from pruning_lab.resources import measure
-from pruning_lab.surgery import cut
+from pruning_lab.resources.counting import measure
 from tests.importance.nets import EXAMPLE, batches, build
 
 

@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from pruning_lab import importance
-from pruning_lab.checkpoint import Builder, save
+from pruning_lab.checkpoint.folder import Builder, save
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.surgery import cut
+from pruning_lab.graph.cutting.cut import cut
 from tests.importance.nets import EXAMPLE, batches, build
 
 CONF = Path(__file__).parents[2] / "conf" / "importance"

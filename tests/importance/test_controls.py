@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import Function, Importance, LargestLayerRandom, Random, Uniform, WeightNorm
-from pruning_lab.surgery import cut
 from tests.importance.nets import EXAMPLE, batches, build
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from pruning_lab import importance
 from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import Importance, check_scores
-from pruning_lab.importance.at_widths import RandomAtWidths
-from pruning_lab.surgery import cut
+from pruning_lab.importance.controls.at_widths import RandomAtWidths
 from tests.importance.nets import EXAMPLE, NETS, batches, build, regrouped
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import GroupMagnitude, TorchPruning, check_scores, main_output
 from pruning_lab.models import UNet
-from pruning_lab.surgery import cut
 from tests.importance.nets import EXAMPLE, batches, build
 
 peer = pytest.importorskip("torch_pruning")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import BnScale, FilterImportance, Fpgm, GroupMagnitude, Lamp, WeightNorm
 from tests.importance.nets import EXAMPLE, NETS, build

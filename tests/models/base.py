@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pruning_lab.checkpoint import load, save
 from pruning_lab.graph import ChannelGraph, verify
-from pruning_lab.surgery import cut
+from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import all_understood
 from tests.nets import random_groups
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models import segmentation
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.models import FCN
 from tests.models.base import SegmentationModelTests
 

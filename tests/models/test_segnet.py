@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models import vgg16_bn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.models import SegNet
 from pruning_lab.models.segnet import copy_convolutions

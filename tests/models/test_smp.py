@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.models import SMP
 from tests.models.base import SegmentationModelTests
 

@@ -3,7 +3,7 @@ import sys
 import pytest
 from torch import nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.models import Timm
 from tests.models.base import ClassifierTests
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.models import Torchvision
 from pruning_lab.models.torchvision import fill_where_it_fits
 from tests.models.base import ClassifierTests

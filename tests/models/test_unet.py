@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_lab.errors import LabError
+from pruning_lab.common.errors import LabError
 from pruning_lab.models import UNet
 from tests.models.base import SegmentationModelTests
 

@@ -5,13 +5,13 @@ from hashlib import sha256
 
 import numpy as np
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.data.cache import Cached, MemoryBudget
 from pruning_lab.data.contract import Image, Mask, SegmentationData, channel_statistics, checked_size
 from pruning_lab.data.eyes.ball import paint_eyeball
 from pruning_lab.data.eyes.camera import photograph
 from pruning_lab.data.eyes.face import paint_glasses, paint_lids, paint_skin
 from pruning_lab.data.eyes.shape import CLASS_NAMES, random_shape
-from pruning_lab.errors import LabError
 
 SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
 

@@ -1,0 +1,141 @@
+"""Lists every knob of conf/ for the README: `python -m docs.knobs --into README.md`.
+
+Reads the YAML as text, because what a knob means stands in the comment above it, or behind it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.utils import get_method
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.tasks.config import conf_folder
+from pruning_lab.tasks.report.pages import put_between
+
+SPECIAL = {"defaults", "_target_", "_partial_", "hydra"}
+NOT_KNOBS = {"experiment", "debug"}
+LINE = re.compile(r"^(?P<indent> *)(?P<dash>- )?(?P<key>[\w.]+|\"[^\"]*\"): ?(?P<value>.*)$")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A key of an option: its path within the group, its default as the YAML spells it, and its meaning."""
+
+    path: str
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """One file of a group: what its opening comment says, and its knobs."""
+
+    name: str
+    about: str
+    knobs: tuple[Knob, ...]
+
+
+def read_option(path: Path) -> Option:
+    """An option file's knobs, in their order."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    opening = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        opening.append(line.lstrip("# "))
+    if opening and lines[len(opening) : len(opening) + 1] and not _opens_file(lines[len(opening)]):
+        opening = []
+    return Option(path.stem, " ".join(opening) or _told_by_target(lines), tuple(_knobs(lines)))
+
+
+def _told_by_target(lines: list[str]) -> str:
+    """The first sentence of what the option's `_target_` says of itself, if it is the project's own."""
+    targets = [line.partition(": ")[2] for line in lines if line.startswith("_target_: pruning_lab.")]
+    if not targets:
+        return ""
+    text = (inspect.getdoc(get_method(targets[0])) or "").partition("\n\n")[0]
+    return " ".join(text.split())
+
+
+def _opens_file(line: str) -> bool:
+    """A comment above `defaults`, `_target_` or an empty line is about the whole file."""
+    return line == "" or line.startswith(("defaults:", "_target_:"))
+
+
+def _knobs(lines: list[str]) -> Iterator[Knob]:
+    parents: list[tuple[int, str]] = []
+    comment: list[str] = []
+    for line in lines:
+        text = line.strip()
+        if text.startswith("#"):
+            comment.append(text.lstrip("# "))
+            continue
+        match = LINE.match(line)
+        if not match:
+            comment = []
+            continue
+        depth = len(match["indent"])
+        parents = [parent for parent in parents if parent[0] < depth]
+        value, _, behind = match["value"].partition(" #")
+        path = ".".join([*(key for _, key in parents), match["key"]])
+        if not SPECIAL & set(path.split(".")) and not match["dash"] and not any("-" in key for _, key in parents):
+            meaning = " ".join([*comment, behind.strip()]).strip()
+            if value.strip() or meaning:
+                yield Knob(path, value.strip(), meaning)
+        parents.append((depth, match["key"]))
+        comment = []
+
+
+def render() -> str:
+    """The README's chapter: the top-level knobs, then a table for every group."""
+    folder = conf_folder()
+    top = read_option(folder / "config.yaml")
+    parts = ["#### Top level", "", *_table(top.knobs), ""]
+    for group in sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in NOT_KNOBS):
+        options = [read_option(path) for path in sorted(group.glob("*.yaml"))]
+        names = ", ".join(f"`{option.name}`" for option in options)
+        parts += [f"#### `{group.name}`: {names}", ""]
+        for option in options:
+            if option.about:
+                parts += [f"`{group.name}={option.name}`: {option.about}", ""]
+            elif option.knobs:
+                parts += [f"`{group.name}={option.name}`:", ""]
+            if option.knobs:
+                parts += [*_table(option.knobs), ""]
+    return "\n".join(parts).rstrip()
+
+
+def _table(knobs: tuple[Knob, ...]) -> list[str]:
+    rows = [f"| `{knob.path}` | {_code(knob.default)} | {knob.meaning.replace('|', ', ')} |" for knob in knobs]
+    return ["| key | default | meaning |", "|---|---|---|", *rows]
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the chapter, or put it between the markers of a page."""
+    parser = argparse.ArgumentParser(description="List every knob of conf/ with its default and meaning.")
+    parser.add_argument("--into", type=Path, help="page with <!-- knobs:start --> and <!-- knobs:end -->")
+    options = parser.parse_args(arguments)
+    if options.into is None:
+        print(render())
+        return 0
+    try:
+        put_between(options.into, "knobs", render())
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,14 @@
+"""The one exception that means "the user can mend this": its text is a single line that says what and how."""
+
+
+class LabError(Exception):
+    """A user's mistake. The message names the key, file or layer, and what to do about it.
+
+    The command line prints the message alone, without a traceback.
+    """
+
+
+def first_line(error: BaseException, longest: int = 160) -> str:
+    """The first line of what an exception says, at most so many characters; its type where it says nothing."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -1,0 +1,56 @@
+"""The account that modules keep of their own sizes, set from their tensors. Knows modules, and no graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    pass
+
+
+def fit_attributes(module: nn.Module, groups: int | None = None) -> dict[str, Any]:
+    """Set a module's size attributes from its tensors' shapes.
+
+    Args:
+        groups: the new number of a convolution's groups, where it changed.
+
+    Returns:
+        the attributes as they are now; empty for modules that keep no account of sizes.
+    """
+    sizes = _sizes(module, groups)
+    for key, size in sizes.items():
+        if getattr(module, key) != size:
+            setattr(module, key, size)
+    return sizes
+
+
+def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
+    weight = _held_weight(module)
+    if isinstance(module, nn.modules.conv._ConvNd):
+        groups = groups or module.groups
+        one, other = weight.shape[0], weight.shape[1] * groups  # type: ignore[union-attr]
+        out, inputs = (other, one) if module.transposed else (one, other)
+        return {"out_channels": out, "in_channels": inputs, "groups": groups}
+    if isinstance(module, nn.Linear):
+        return {"out_features": weight.shape[0], "in_features": weight.shape[1]}  # type: ignore[union-attr]
+    if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)):
+        known = weight if weight is not None else module.running_mean
+        return {} if known is None else {"num_features": len(known)}
+    if isinstance(module, nn.GroupNorm) and weight is not None:
+        return {"num_channels": len(weight)}
+    if isinstance(module, nn.LayerNorm) and weight is not None:
+        return {"normalized_shape": tuple(weight.shape)}
+    if isinstance(module, nn.PReLU):
+        return {"num_parameters": len(module.weight)}
+    return {}
+
+
+def _held_weight(module: nn.Module) -> Tensor | None:
+    """The weight, or the tensor of its shape from which a parametrisation computes it."""
+    if nn.utils.parametrize.is_parametrized(module, "weight"):
+        parts = module.get_submodule("parametrizations.weight")
+        return max(parts.parameters(recurse=False), key=Tensor.numel)
+    weight = getattr(module, "weight", None)
+    return weight if isinstance(weight, Tensor) else None

@@ -1,0 +1,273 @@
+"""Trial cuts on copies of a model: is a cut what the graph says it is? Knows surgery and the graph, but no operator.
+
+A graph that was exported at one size can't tell `x.view(n, 4, -1)` from `x.view(n, 4, 16)`. The second breaks when
+channels leave, or goes on with the wrong ones; trying it out is the only way to know.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lab.common.errors import LabError, first_line
+from pruning_lab.common.modules import copy_of, in_mode, tensors_in
+from pruning_lab.graph.build import Reading, read_graph
+from pruning_lab.graph.cutting.cut import cut
+from pruning_lab.graph.cutting.mask import mask
+from pruning_lab.graph.proof.held_sizes import held_sizes
+from pruning_lab.graph.proof.masked_reference import run_without
+from pruning_lab.graph.proof.precision import in_double
+from pruning_lab.graph.structure.channels import Channels
+from pruning_lab.graph.tracing.export import Inputs, TraceError, as_inputs
+
+ROUNDING, ROUNDING_OF_DOUBLES = 1e-3, 1e-7
+"""Largest relative difference of outputs that rounding explains."""
+
+MOST_TRIALS = 64
+"""After so many trials the search for the guilty goes no deeper: tracing must end in reasonable time."""
+
+
+def verify(model: nn.Module, graph: Channels, groups: Tensor | list[int], inputs: Inputs) -> float:
+    """Cut one copy of the model, mask another, run both in evaluation mode, and compare. Nothing is changed.
+
+    Where a normalisation mixes channels, the masked copy's normalisation is taken over the channels that are left. All
+    is done in double precision where the model runs so, since float32 rounds to ten bits on some devices.
+
+    Args:
+        groups: prunable groups, as ids or a bool mask [n_groups].
+        inputs: what the model takes, on its device.
+
+    Returns:
+        the largest difference between two outputs, relative to the largest value of that output.
+
+    Raises:
+        LabError: a group is not prunable, or a layer would be left without a filter.
+    """
+    removed, given = graph.as_mask(groups), as_inputs(inputs)
+    with in_mode(model, training=False):
+        model, given = in_double(model, given) or (model, given)
+    try:
+        fresh, reading = read_graph(model, given)
+    except TraceError:  # the graph came from connections
+        return _compare(model, graph, removed, given, None, removed)
+    return _compare(model, graph, removed, given, reading, _same_groups(graph, fresh, removed))
+
+
+def _same_groups(graph: Channels, fresh: Channels, removed: Tensor) -> Tensor:
+    """A bool mask of `graph`'s groups, as one of the groups of `fresh`, by the tensors that they have in common."""
+    found = torch.zeros(len(fresh), dtype=torch.bool)
+    for name, info in graph.tensors.items():
+        for dim, row in info.axes.items():
+            other = fresh.tensors[name].axes.get(dim)
+            if other is not None:
+                ids = other[graph.taken(removed, row)]
+                found[ids[ids >= 0]] = True
+    return found
+
+
+@torch.no_grad()
+def _compare(
+    model: nn.Module,
+    graph: Channels,
+    removed: Tensor,
+    inputs: tuple[Tensor, ...],
+    reading: Reading | None,
+    absent: Tensor,
+) -> float:
+    """Relative difference between cut and masked; `absent` are the removed groups as `reading` numbers them."""
+    small = copy_of(model).eval()
+    cut(small, copy.copy(graph), removed)
+    found = list(tensors_in(small(*inputs)))
+    masked = copy_of(model).eval()
+    mask(masked, graph, removed)
+    if reading is not None and reading.program is not None and bool((removed & graph.mixing).any()):
+        gone = graph.taken(absent, reading.group_of_label)
+        expected = run_without(reading.program, reading.values, gone, masked, inputs)
+    else:
+        expected = list(tensors_in(masked(*inputs)))
+    if [item.shape for item in found] != [item.shape for item in expected]:
+        return math.inf
+    return max((_relative(one, other) for one, other in zip(found, expected, strict=True)), default=0.0)
+
+
+def _relative(one: Tensor, other: Tensor) -> float:
+    if not other.numel():
+        return 0.0
+    if not other.is_floating_point():
+        return float((one != other).any())
+    largest = float(other.abs().max())
+    apart = float((one - other).abs().max())
+    return apart / largest if largest > 0 else apart
+
+
+def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> Channels:
+    """The graph with those groups frozen whose cut breaks the model, or makes it compute something else."""
+    claims = _claims(graph, reading)
+    trial = _Trial(model, graph, reading, inputs)
+    if all(trial(chosen) is None for chosen in _rounds(claims, trial.generator)):
+        return graph
+    graph, guilty = _with_held_sizes(model, graph, reading, inputs, claims)
+    _blame_connections(graph, reading, guilty)
+    innocent = {place for claim in claims if claim not in guilty for place in claim.places}
+    reasons = {}
+    for claim, what in guilty.items():
+        place = next((one for one in claim.places if one not in innocent), claim.places[0])
+        reasons.update(dict.fromkeys(claim.groups, f"{place} needs its number of channels ({what})"))
+    return graph.with_frozen(reasons)
+
+
+def _with_held_sizes(
+    model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...], claims: list[_Claim]
+) -> tuple[Channels, dict[_Claim, str]]:
+    """Let cuts set attributes that look like the numbers at fault. Whatever fails with these is tried without."""
+    held = held_sizes(model, graph, reading.sizes)
+    following = graph.with_held(held)
+    guilty = _guilty(claims, _Trial(model, following, reading, inputs))
+    if not guilty or not held:
+        return following, guilty
+    failing = list(guilty)
+    groups = torch.tensor([index for claim in failing for index in claim.groups])
+    kept = [one for one in held if not any(bool(torch.isin(row, groups).any()) for row in one.rows)]
+    remaining = graph.with_held(kept)
+    return remaining, _guilty(failing, _Trial(model, remaining, reading, inputs))
+
+
+def _blame_connections(graph: Channels, reading: Reading, guilty: Mapping[_Claim, str]) -> None:
+    """A mistake in what the user gave by hand is told, and not frozen away."""
+    for claim, what in guilty.items():
+        for name, row in graph.layers.items():
+            if name in reading.by_hand and bool(torch.isin(row, torch.tensor(claim.groups)).any()):
+                raise LabError(f"connections for layer {name} don't fit the model: {what}; check them, or return None")
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """These groups can be cut, say the rules; `places` are the operators that may know better."""
+
+    places: tuple[str, ...]
+    groups: tuple[int, ...]
+    suspected: bool
+    contracted: bool
+
+
+def _claims(graph: Channels, reading: Reading) -> list[_Claim]:
+    """Disjoint claims: prunable groups that pass the same suspects stand together, the rest layer by layer.
+
+    The rest is tried as well, since code may check a number of channels without any operator showing it.
+    """
+    passed: dict[int, list[int]] = {}
+    for number, (_, ids) in enumerate(reading.suspects):
+        for index in ids.unique().tolist():
+            passed.setdefault(index, []).append(number)
+    layer_of: dict[int, str] = {}
+    for name, row in graph.layers.items():
+        for index in row.unique().tolist():
+            layer_of.setdefault(index, name)
+    together: dict[tuple[int | str, ...], list[int]] = {}
+    provable = graph.prunable if reading.program is not None else graph.prunable & ~graph.mixing
+    for index in provable.nonzero().flatten().tolist():
+        together.setdefault(tuple(passed.get(index, [layer_of[index]])), []).append(index)
+    claims = []
+    for key, groups in together.items():
+        names = tuple(reading.suspects[one][0] if isinstance(one, int) else f"code behind {one}" for one in key)
+        contracted = bool(graph.contracted[groups].any())
+        claims.append(_Claim(names, tuple(groups), isinstance(key[0], int), contracted))
+    return claims
+
+
+class _Trial:
+    """Cuts some groups of claims from a copy of the model and tells what goes wrong."""
+
+    def __init__(self, model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> None:
+        self.graph, self.reading = graph, reading
+        self.generator = torch.Generator().manual_seed(0)
+        self.model = _shaken(copy_of(model).eval(), self.generator)
+        self.inputs = tuple(
+            torch.randn(item.shape, generator=self.generator).to(item) if item.is_floating_point() else item
+            for item in inputs
+        )
+        self.count = 0
+
+    @functools.cached_property
+    def doubled(self) -> tuple[nn.Module, tuple[Tensor, ...]] | None:
+        """Model and inputs in double precision; None if the model does not run so."""
+        return in_double(self.model, self.inputs)
+
+    def __call__(self, claims: list[_Claim]) -> str | None:
+        """What goes wrong when some of every claim's groups, at most a third, are cut; None if nothing does.
+
+        How many is drawn anew for each: numbers that belong together must not stay in proportion by chance.
+        Attention's scale may depend on a width, which changes little: that is only seen in double precision. Whatever
+        else differs is tried again in double precision, which tells a fault from rounding.
+        """
+        self.count += 1
+        removed = torch.zeros(len(self.graph), dtype=torch.bool)
+        for claim in claims:
+            number = int(torch.randint(1, max(2, len(claim.groups) // 3 + 1), (), generator=self.generator))
+            order = torch.randperm(len(claim.groups), generator=self.generator)
+            removed[[claim.groups[place] for place in order[:number].tolist()]] = True
+        for name in self.graph.emptied(removed):
+            removed[self.graph.layers[name][0]] = False
+        if not (all(claim.contracted for claim in claims) and self.doubled):
+            told = self._differs(self.model, self.inputs, removed, ROUNDING)
+            if told is None or self.doubled is None:
+                return told
+        return self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
+
+    def _differs(self, model: nn.Module, inputs: tuple[Tensor, ...], removed: Tensor, tolerance: float) -> str | None:
+        """What goes wrong when these groups, bool [n_groups], are cut; None if nothing does."""
+        try:
+            apart = _compare(model, self.graph, removed, inputs, self.reading, removed)
+        except Exception as error:  # whatever the model's own code raises is the answer
+            return f"a cut raises {type(error).__name__}: {first_line(error)}"
+        # Where the output is not finite there is nothing to compare, and the cut has run.
+        return f"a cut changes the output by {apart:.0e}" if apart > tolerance else None
+
+
+def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Noise on tensors that hold one value only: a factor that starts at zero hides whatever it multiplies."""
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.is_floating_point() and tensor.numel() > 1 and bool((tensor == tensor.flatten()[0]).all()):
+                tensor += 0.3 * torch.rand(tensor.shape, generator=generator).to(tensor)
+    return model
+
+
+def _rounds(claims: list[_Claim], generator: torch.Generator) -> list[list[_Claim]]:
+    """All claims; where there are suspects, one half of the claims and the other; and what attention contracts.
+
+    Two numbers that the model's code compares may agree when both claims are cut: in the halves they are not.
+    """
+    if not any(claim.suspected for claim in claims):
+        return [claims] if claims else []
+    order = torch.randperm(len(claims), generator=generator).tolist()
+    halves = ([claims[place] for place in half] for half in (order[::2], order[1::2]))
+    return [chosen for chosen in (claims, *halves, [claim for claim in claims if claim.contracted]) if chosen]
+
+
+def _guilty(claims: list[_Claim], trial: _Trial) -> dict[_Claim, str]:
+    """Claims that fail in some round, and what happens then."""
+    found: dict[_Claim, str] = {}
+    for chosen in _rounds(claims, trial.generator):
+        found.update(_bisect([claim for claim in chosen if claim not in found], trial))
+    return found
+
+
+def _bisect(claims: list[_Claim], trial: _Trial) -> dict[_Claim, str]:
+    """The claims that fail on their own, found by halving; claims that fail only together all count.
+
+    When too many trials have been spent, claims that fail together count as they stand.
+    """
+    if not claims or (what := trial(claims)) is None:
+        return {}
+    if len(claims) == 1 or trial.count > MOST_TRIALS:
+        return dict.fromkeys(claims, what)
+    middle = len(claims) // 2
+    found = {**_bisect(claims[:middle], trial), **_bisect(claims[middle:], trial)}
+    return found or dict.fromkeys(claims, what)

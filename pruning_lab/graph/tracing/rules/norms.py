@@ -1,0 +1,175 @@
+"""Normalisations, softmax and reductions: some work channel by channel, some mix the channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
+from pruning_lab.graph.tracing.labelled import Value
+
+aten = torch.ops.aten
+
+
+def per_channel(interpreter: Interpreter, node: fx.Node, image: Value, *tensors: Value | None, **kwargs: Any) -> Value:
+    """Batch and instance norm: weight, bias, running mean and variance belong to the channels of dimension 1."""
+    channels = interpreter.axis(image, 1)
+    interpreter.counted_channels.setdefault(interpreter.module_path, channels)
+    for tensor in tensors:
+        if isinstance(tensor, Value):
+            interpreter.tie(channels, interpreter.axis(tensor, 0))
+    return image
+
+
+def group_norm(
+    interpreter: Interpreter,
+    node: fx.Node,
+    image: Value,
+    groups: int,
+    weight: Value | None = None,
+    bias: Value | None = None,
+    *args: Any,
+) -> Value:
+    """Every group of channels loses the same positions, so that the groups stay equal."""
+    channels = interpreter.axis(image, 1)
+    interpreter.tie_rows(channels.reshape(groups, -1))
+    interpreter.space.mix(channels, f"{interpreter.node_name} normalises over channels")
+    return per_channel(interpreter, node, image, weight, bias)
+
+
+def layer_norm(
+    interpreter: Interpreter,
+    node: fx.Node,
+    image: Value,
+    normalized_shape: list[int],
+    weight: Value | None = None,
+    bias: Value | None = None,
+    *args: Any,
+) -> Value:
+    for place in range(len(normalized_shape)):
+        dim = image.ndim - len(normalized_shape) + place
+        row = interpreter.axis(image, dim)
+        interpreter.space.mix(row, f"{interpreter.node_name} normalises over channels")
+        for tensor in (weight, bias):
+            if tensor is not None:
+                interpreter.tie(row, interpreter.axis(tensor, place))
+        interpreter.suspect(row, (row,))
+    return image
+
+
+def softmax(interpreter: Interpreter, node: fx.Node, image: Value, dim: int, *args: Any) -> Value:
+    row = interpreter.axis(image, dim)
+    interpreter.space.mix(row, f"{interpreter.node_name} normalises over channels")
+    return image
+
+
+def reduction(
+    interpreter: Interpreter,
+    node: fx.Node,
+    image: Value,
+    dims: Any = None,
+    keepdim: Any = False,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """mean, sum, max over dimensions. Over channels it is a normalisation: it is then taken over those left."""
+    shapes = result_shapes(node)
+    shape = shapes if isinstance(shapes, tuple) else shapes[0]
+    listed = range(image.ndim) if dims is None or dims == [] else dims if isinstance(dims, list) else [dims]
+    gone = {dim % image.ndim for dim in listed} if image.ndim else set()
+    for dim in gone:
+        interpreter.space.mix(interpreter.axis(image, dim), f"{interpreter.node_name} reduces over channels")
+    kept = [dim for dim in range(image.ndim) if dim not in gone]
+    places = kept if len(shape) == image.ndim else range(len(kept))
+    axes = {place: image.axes[dim] for place, dim in zip(places, kept, strict=True) if dim in image.axes}
+    result = Value(shape, axes)
+    return result if isinstance(shapes, tuple) else [result] * len(shapes)
+
+
+def vector_norm(
+    interpreter: Interpreter, node: fx.Node, image: Value, order: Any = 2, dims: Any = None, *args: Any, **kwargs: Any
+) -> Any:
+    """The norm over dimensions; its order comes before them."""
+    return reduction(interpreter, node, image, dims, *args, **kwargs)
+
+
+def over_one(interpreter: Interpreter, node: fx.Node, image: Value, dim: int, *args: Any, **kwargs: Any) -> Any:
+    """cumsum, sort and their like along channels: the order matters, so the channels stay."""
+    interpreter.freeze(interpreter.axis(image, dim), "depends on the order of the channels")
+    shapes = result_shapes(node)
+    return image if isinstance(shapes, tuple) else [image] * len(shapes)
+
+
+def position_of(
+    interpreter: Interpreter, node: fx.Node, image: Value, dim: int | None = None, *args: Any, **kwargs: Any
+) -> Value:
+    """argmax over channels tells their positions, so they stay."""
+    listed = range(image.ndim) if dim is None else [dim]
+    for one in listed:
+        interpreter.freeze(interpreter.axis(image, one), "tells the position of a channel")
+    return reduction(interpreter, node, image, dim, *args)
+
+
+def batch_norm(interpreter: Interpreter, node: fx.Node, image: Value, *args: Any, **kwargs: Any) -> Value:
+    """Where statistics are taken at run time, they are taken over all dimensions but the channels'."""
+    if bool(args[4]):
+        for dim, row in image.axes.items():
+            if dim != 1:
+                interpreter.space.mix(row, f"{interpreter.node_name} normalises over channels")
+    return per_channel(interpreter, node, image, *args[:4])
+
+
+def weight_norm(interpreter: Interpreter, node: fx.Node, direction: Value, size: Value, dim: int = 0) -> Value:
+    """The weight is size x direction / norm of direction, so an input channel that leaves changes the norm."""
+    for one, row in direction.axes.items():
+        if one != dim % direction.ndim:
+            interpreter.space.mix(row, f"{interpreter.node_name} takes the weight's norm over its inputs")
+    interpreter.tie(interpreter.axis(direction, dim), interpreter.axis(size, dim))
+    return direction
+
+
+_REDUCTIONS = (
+    aten.mean.dim,
+    aten.mean.default,
+    aten.sum.dim_IntList,
+    aten.sum.default,
+    aten.amax.default,
+    aten.amin.default,
+    aten.max.dim,
+    aten.min.dim,
+    aten.max.default,
+    aten.min.default,
+    aten.prod.dim_int,
+    aten.var.correction,
+    aten.var.dim,
+    aten.std.correction,
+    aten.std.dim,
+    aten.var_mean.correction,
+    aten.std_mean.correction,
+    aten.logsumexp.default,
+)
+
+_NORMS: dict[object, Rule] = {
+    aten.batch_norm.default: batch_norm,
+    aten.instance_norm.default: batch_norm,
+    aten.group_norm.default: group_norm,
+    aten.layer_norm.default: layer_norm,
+    aten.rms_norm.default: layer_norm,
+    aten.softmax.int: softmax,
+    aten.log_softmax.int: softmax,
+    aten._weight_norm.default: weight_norm,
+    aten.linalg_vector_norm.default: vector_norm,
+    **dict.fromkeys(_REDUCTIONS, reduction),
+}
+
+RULES: dict[object, Rule] = {
+    **_NORMS,
+    aten.argmax.default: position_of,
+    aten.argmin.default: position_of,
+    aten.cumsum.default: over_one,
+    aten.cumprod.default: over_one,
+    aten.sort.default: over_one,
+}
+MIXING = frozenset(_NORMS)

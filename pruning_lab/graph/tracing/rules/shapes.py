@@ -1,0 +1,208 @@
+"""Operators that move elements without changing them: they are executed on the labels as they are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
+from pruning_lab.graph.tracing.labelled import Value, gather_axis
+from pruning_lab.graph.tracing.labels import FIXED
+
+aten = torch.ops.aten
+
+
+def execute(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, **kwargs: Any) -> Any:
+    """Run the operator itself on each dimension's labels, and see along which dimension the result varies."""
+    shapes = result_shapes(node)
+    single = isinstance(shapes, tuple)
+    axes: list[dict[int, Tensor]] = [{} for _ in ([shapes] if single else shapes)]
+    keep = 1 if node.target in _KEEP_CHANNELS else None
+    operator = _COPYING.get(node.target, node.target)
+    for dim in value.axes:
+        results = operator(value.spread(dim), *args, **kwargs)
+        for place, result in enumerate([results] if single else results):
+            found = gather_axis(result, interpreter.tie_rows, keep)
+            if found is None:
+                found = _single_channel(value.axes[dim], value.shape, dim, tuple(result.shape))
+            if found is not None:
+                if found[0] in axes[place]:
+                    interpreter.freeze(found[1], "merges its dimension with another one's channels")
+                else:
+                    axes[place][found[0]] = found[1]
+    values = [Value(shape, found) for shape, found in zip([shapes] if single else shapes, axes, strict=True)]
+    if node.target in _SIZE_HELD and any(_resized(value, result) for result in values):
+        rows = [(row,) for one in (value, *values) for row in one.axes.values()]
+        shaped = [tuple(one.axes.get(dim, size) for dim, size in enumerate(one.shape)) for one in values]
+        interpreter.suspect(value.labels(), *rows, *shaped)
+    return values[0] if single else values
+
+
+def _single_channel(
+    row: Tensor, before: tuple[int, ...], dim: int, after: tuple[int, ...]
+) -> tuple[int, Tensor] | None:
+    """One channel alone leaves no trace in the labels; it stays where it was if the dimensions did not move."""
+    if before[dim] == 1 and len(before) == len(after) and after[dim] == 1:
+        return dim, row
+    return None
+
+
+def _resized(before: Value, after: Value) -> bool:
+    """Whether a labelled dimension was split, merged or moved by an operator that is given sizes."""
+    return bool(before.axes) and before.shape != after.shape
+
+
+def concatenate(interpreter: Interpreter, node: fx.Node, tensors: list[Value], dim: int = 0) -> Value:
+    """Labels follow each other along `dim`, and meet along all other dimensions."""
+    shape = result_shapes(node)
+    dim %= len(shape)
+    parts = [tensor for tensor in tensors if tensor.ndim == len(shape)]
+    axes = {}
+    for other in range(len(shape)):
+        if not any(other in part.axes for part in parts):
+            continue
+        rows = [interpreter.axis(part, other) for part in parts]
+        if other == dim:
+            axes[other] = torch.cat(rows)
+            continue
+        for row in rows[1:]:
+            interpreter.tie(rows[0], row)
+        axes[other] = next(part.axes[other] for part in parts if other in part.axes)
+    return Value(shape, axes)
+
+
+def stack(interpreter: Interpreter, node: fx.Node, tensors: list[Value], dim: int = 0) -> Value:
+    """Labels meet along all dimensions; the new one has none."""
+    shape = result_shapes(node)
+    dim %= len(shape)
+    axes = {}
+    for other in range(len(shape) - 1):
+        if any(other in part.axes for part in tensors):
+            rows = [interpreter.axis(part, other) for part in tensors]
+            for row in rows[1:]:
+                interpreter.tie(rows[0], row)
+            axes[other + (other >= dim)] = next(part.axes[other] for part in tensors if other in part.axes)
+    return Value(shape, axes)
+
+
+def pad(interpreter: Interpreter, node: fx.Node, value: Value, amounts: list[int], *args: Any) -> Value:
+    """Padding adds elements that never move; cropping by a negative amount takes labels away."""
+    axes = {}
+    for dim, row in value.axes.items():
+        place = 2 * (value.ndim - 1 - dim)
+        before, after = amounts[place : place + 2] if place < len(amounts) else (0, 0)
+        if min(before, after) < 0:
+            interpreter.freeze(row, "crops it at a fixed place")
+        axes[dim] = torch.nn.functional.pad(row, (before, after), value=FIXED)
+        if before or after:
+            interpreter.suspect(row, (row,), (axes[dim],))
+    return Value(result_shapes(node), axes)
+
+
+def channel_shuffle(interpreter: Interpreter, node: fx.Node, value: Value, groups: int) -> Value:
+    """Groups of channels are dealt out in turn; they lose the same positions, so that they stay equal."""
+    interpreter.tie_rows(interpreter.axis(value, 1).reshape(groups, -1))
+    return execute(interpreter, node, value, groups)
+
+
+def like_other(interpreter: Interpreter, node: fx.Node, value: Value, other: Value) -> Any:
+    """expand_as, view_as: the other's shape is a size that is not held by anyone."""
+    shape = list(result_shapes(node))
+    moved = _LIKE[node.target]
+    axes: dict[int, Tensor] = {}
+    for dim in value.axes:
+        found = gather_axis(moved(value.spread(dim), shape), interpreter.tie_rows)
+        if found is not None:
+            axes[found[0]] = found[1]
+    for dim in set(axes) & set(other.axes):
+        interpreter.tie(axes[dim], other.axes[dim])
+    return Value(tuple(shape), axes)
+
+
+def patches(
+    interpreter: Interpreter, node: fx.Node, image: Value, kernel: list[int], *args: Any, **kwargs: Any
+) -> Value:
+    """im2col: every channel becomes as many channels as the kernel has places."""
+    axes = {0: image.axes[0]} if 0 in image.axes else {}
+    if 1 in image.axes:
+        axes[1] = image.axes[1].repeat_interleave(math.prod(kernel))
+    return Value(result_shapes(node), axes)
+
+
+def from_patches(
+    interpreter: Interpreter, node: fx.Node, columns: Value, size: list[int], kernel: list[int], *args: Any
+) -> Value:
+    """col2im: the places of a kernel are one channel again."""
+    axes = {0: columns.axes[0]} if 0 in columns.axes else {}
+    if 1 in columns.axes:
+        axes[1] = interpreter.tie_rows(columns.axes[1].reshape(-1, math.prod(kernel)).T)
+    return Value(result_shapes(node), axes)
+
+
+_KEEP_CHANNELS = {
+    aten.pixel_shuffle.default,
+    aten.pixel_unshuffle.default,
+}
+_LIKE: dict[object, Any] = {
+    aten.expand_as.default: aten.expand.default,
+    aten.view_as.default: aten.reshape.default,
+    aten.reshape_as.default: aten.reshape.default,
+}
+_COPYING: dict[object, Any] = {
+    aten.view.default: aten.reshape.default,
+    aten._unsafe_view.default: aten.reshape.default,
+}
+_SIZE_HELD = {
+    aten.view.default,
+    aten.reshape.default,
+    aten._unsafe_view.default,
+    aten.unflatten.int,
+    aten.expand.default,
+    aten.broadcast_to.default,
+    aten.repeat.default,
+    aten.tile.default,
+    aten.pixel_shuffle.default,
+}
+_EXECUTED = (
+    aten.permute.default,
+    aten.transpose.int,
+    aten.t.default,
+    aten.numpy_T.default,
+    aten.mT.default,
+    aten.adjoint.default,
+    aten.movedim.int,
+    aten.movedim.intlist,
+    aten.moveaxis.int,
+    aten.swapaxes.default,
+    aten.swapdims.default,
+    aten.unfold.default,
+    aten.ravel.default,
+    aten.flatten.using_ints,
+    aten.squeeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.unsqueeze.default,
+    aten.roll.default,
+    aten.flip.default,
+    aten.repeat_interleave.self_int,
+    *_SIZE_HELD,
+    *_KEEP_CHANNELS,
+)
+
+RULES: dict[object, Rule] = {
+    **dict.fromkeys(_EXECUTED, execute),
+    aten.channel_shuffle.default: channel_shuffle,
+    aten.im2col.default: patches,
+    aten.col2im.default: from_patches,
+    aten.expand_as.default: like_other,
+    aten.view_as.default: like_other,
+    aten.reshape_as.default: like_other,
+    aten.cat.default: concatenate,
+    aten.concat.default: concatenate,
+    aten.stack.default: stack,
+    aten.pad.default: pad,
+    aten.constant_pad_nd.default: pad,
+}

@@ -1,0 +1,1 @@
+"""Methods that look at what layers give out or read, without labels."""

@@ -1,0 +1,36 @@
+"""Statistics of what is read: running means per channel at every consumer, then per group. Knows no formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.importance.activations.observe import observe_reads
+from pruning_lab.importance.contract import Batches, over_ids, readers
+
+Statistic = Callable[[str, Tensor], Tensor]
+"""(reading layer, activation [N, channels, *sides]) -> one number per image and channel, [N, channels]."""
+
+
+def mean_of_reads(model: nn.Module, graph: ChannelGraph, batches: Batches, statistic: Statistic) -> Tensor:
+    """Mean of a statistic over images, then over the places where a group is read: float32 [n_groups].
+
+    Memory: one number per channel that is read. Groups that no module reads get 0.
+    """
+    sums: dict[str, Tensor] = {}
+    images: dict[str, int] = {}
+
+    def observe(layer: str, activation: Tensor) -> None:
+        found = statistic(layer, activation).double().sum(0).cpu()
+        sums[layer] = sums[layer] + found if layer in sums else found
+        images[layer] = images.get(layer, 0) + len(activation)
+
+    observe_reads(model, graph, batches, observe)
+    ids = readers(graph)
+    means = [sums[layer] / images[layer] for layer in sums]
+    if not means:
+        return torch.zeros(len(graph))
+    return over_ids(torch.cat([ids[layer] for layer in sums]), torch.cat(means), len(graph), "mean").float()

@@ -1,0 +1,86 @@
+"""Scores made comparable: within a layer, within layers of one kind, or over the whole network. Knows no formula."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.importance.contract import Batches, Importance
+from pruning_lab.importance.scopes import SCOPES, scope_of
+
+NORMALISATIONS = ("none", "mean", "max", "sum", "rank", "gaussian")
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """Another method's scores, each normalised by those of its scope.
+
+    Args:
+        method: gives the scores.
+        scope: `layer`, `kind` (layers that are alike; with `rank` this is isomorphic pruning), or `global`.
+        by: `none`; `mean`, `max` or `sum`: divided by it; `rank`: place in the scope's order over its size, in (0, 1],
+            equal scores sharing their mean place; `gaussian`: the share of a normal distribution of the scope's mean
+            and standard deviation that lies below, in (0, 1).
+    """
+
+    method: Importance
+    scope: str = "layer"
+    by: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.scope not in SCOPES:
+            raise LabError(f"importance.scope={self.scope} is not known; use one of {', '.join(SCOPES)}")
+        if self.by not in NORMALISATIONS:
+            raise LabError(f"importance.by={self.by} is not known; use one of {', '.join(NORMALISATIONS)}")
+
+    def __call__(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> Tensor:
+        return normalise(self.method(model, graph, batches), scope_of(model, graph, self.scope), self.by)
+
+
+def normalise(scores: Tensor, scope: Tensor, by: str) -> Tensor:
+    """Normalise within scopes.
+
+    Args:
+        scores: float [n].
+        scope: int64 [n], the number of each entry's scope.
+        by: one of NORMALISATIONS. A scope whose mean, max or sum is 0 stays as it is.
+
+    Returns:
+        float32 [n].
+    """
+    values = scores.double()
+    if by == "none" or not len(values):
+        return values.float()
+    if by == "rank":
+        return _ranks(values, scope).float()
+    size = torch.bincount(scope).double()
+    total = torch.zeros_like(size).index_add(0, scope, values)
+    if by == "gaussian":
+        apart = values - (total / size)[scope]
+        deviation = (torch.zeros_like(size).index_add(0, scope, apart.square()) / size).sqrt()
+        return torch.special.ndtr(apart / _not_zero(deviation)[scope]).float()
+    if by == "max":
+        by_scope = torch.zeros_like(size).scatter_reduce(0, scope, values, "amax", include_self=False)
+    else:
+        by_scope = total / size if by == "mean" else total
+    return (values / _not_zero(by_scope)[scope]).float()
+
+
+def _ranks(values: Tensor, scope: Tensor) -> Tensor:
+    order = values.argsort(stable=True)
+    order = order[scope[order].argsort(stable=True)]
+    sorted_values, sorted_scope = values[order], scope[order]
+    size = torch.bincount(scope)
+    place = torch.arange(len(values)) - (size.cumsum(0) - size)[sorted_scope] + 1.0
+    differs = (sorted_values.diff() != 0) | (sorted_scope.diff() != 0)
+    tie = torch.cat([torch.zeros(1, dtype=torch.int64), differs.long().cumsum(0)])
+    shared = torch.zeros_like(place).scatter_reduce(0, tie, place, "mean", include_self=False)[tie]
+    return torch.empty_like(values).index_copy(0, order, (shared / size[sorted_scope]).to(values.dtype))
+
+
+def _not_zero(values: Tensor) -> Tensor:
+    return torch.where(values == 0, 1.0, values)

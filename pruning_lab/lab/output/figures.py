@@ -1,0 +1,119 @@
+"""Pictures of a run over its steps: scores, costs, widths. Draws what a history holds; runs no model."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+
+from pruning_lab.lab.output.history import History
+from pruning_lab.lab.output.palette import BLUE, GREEN, GREY, LIGHT, ORANGE, VERMILION, drawing
+
+AFTER, BEFORE = "val/iou", "val/iou_before_recovery"
+FLOPS, WEIGHTS = "resources/flops_fraction", "resources/weights_fraction"
+FRACTION_TICKS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
+
+
+def score_over_steps(history: History, path: Path) -> Path:
+    """Two panels over the pruning steps: validation IoU before and after recovery; FLOPs and weights left."""
+    steps = history.column("step")
+    with drawing(path, 7.5, 5.6) as figure:
+        score, cost = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        _plot_scores(score, steps, history)
+        score.set_title("Validation IoU")
+        for name, label, color, marker in ((FLOPS, "FLOPs", BLUE, "s"), (WEIGHTS, "weights", ORANGE, "D")):
+            cost.plot(steps, _percent(history, name), f"-{marker}", color=color, label=label, markersize=3.5)
+        cost.set_title("What is left of the base")
+        cost.set_ylim(0, 105)
+        cost.set_xlabel("pruning step")
+        cost.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        cost.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+        for axes in (score, cost):
+            _add_legend(axes)
+    return path
+
+
+def iou_against_flops(history: History, path: Path) -> Path:
+    """The trade: validation IoU over the FLOPs that are left, base at the left, on a logarithmic axis."""
+    fractions = _percent(history, FLOPS)
+    with drawing(path, 7.5, 4.4) as figure:
+        axes = figure.subplots()
+        _plot_scores(axes, fractions, history)
+        axes.set_title("Validation IoU")
+        axes.set_xlabel("FLOPs left, of the base's")
+        fraction_axis(axes, 1.08, min(value for value in fractions if value > 0) / 108)
+        _add_legend(axes)
+    return path
+
+
+def fraction_axis(axes: Axes, high: float, low: float) -> None:
+    """A logarithmic axis of what is left of a cost, in percent for fractions from `high` at the left to `low`."""
+    axes.set_xscale("log")
+    axes.set_xlim(100 * high, 100 * low)
+    axes.set_xticks([100 * tick for tick in FRACTION_TICKS if low <= tick <= high])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
+
+
+def layer_widths(widths: Sequence[Mapping[str, int]], path: Path) -> Path:
+    """Heat map, layers x steps: the fraction of a layer's filters that is left.
+
+    `widths` holds the filters of each layer at each step, step 0 first. Beside each layer stand its filters
+    at the end and in the base. Raises ValueError if `widths` is empty.
+    """
+    if not widths:
+        raise ValueError("there are no widths to draw; the first entry is to be the base's")
+    layers = list(widths[0])
+    counts = np.array([[step[layer] for step in widths] for layer in layers], dtype=float)  # [layers, steps]
+    with drawing(path, 8.0, 1.6 + 0.21 * len(layers)) as figure:
+        axes = figure.subplots()
+        fractions = counts / counts[:, :1]
+        image = axes.imshow(fractions, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="none")
+        axes.grid(visible=False)
+        axes.set_title("Filters left per layer")
+        axes.set_xlabel("pruning step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_yticks(range(len(layers)), layers, fontsize=8)
+        ends = axes.secondary_yaxis("right")
+        ends.set_yticks(range(len(layers)), [f"{row[-1]:.0f} / {row[0]:.0f}" for row in counts], fontsize=8)
+        for side in (axes, ends):
+            side.tick_params(axis="y", length=0)
+            side.spines[:].set_visible(False)
+        figure.colorbar(image, ax=axes, format=PercentFormatter(1.0, decimals=0), pad=0.02, fraction=0.04, aspect=30)
+    return path
+
+
+def _plot_scores(axes: Axes, positions: Sequence[float], history: History) -> None:
+    """IoU in percent at `positions`: a line after recovery, joined to hollow points right after the cut."""
+    after = _percent(history, AFTER)
+    axes.axhline(after[0], color=GREY, linewidth=1.0, linestyle=(0, (4, 3)), label="base", zorder=1)
+    if BEFORE in history.names:
+        before = _percent(history, BEFORE)
+        axes.vlines(positions, before, after, color=LIGHT, linewidth=2.2, zorder=1.5)
+        hollow: dict[str, Any] = {"color": VERMILION, "markerfacecolor": "white"}
+        axes.plot(positions, before, "o", **hollow, label="right after the cut", zorder=2)
+    axes.plot(positions, after, "-o", color=GREEN, label="after recovery", zorder=3)
+    axes.yaxis.set_major_formatter(PercentFormatter(decimals=None))
+    fractions = history.column(FLOPS)
+    if len(fractions) > 1 and fractions[-1] == fractions[-2]:  # nothing was cut in the last step
+        axes.plot(positions[-1:], after[-1:], "*", color=BLUE, markersize=12, label="final recovery", zorder=4)
+
+
+def _add_legend(axes: Axes) -> None:
+    """Above the axes, beside the title, where no curve can pass."""
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 0.99),
+        ncols=4,
+        borderpad=0,
+        columnspacing=1.4,
+        handletextpad=0.5,
+        fontsize=9,
+    )
+
+
+def _percent(history: History, name: str) -> list[float]:
+    return [100 * value if math.isfinite(value) else math.nan for value in history.column(name)]

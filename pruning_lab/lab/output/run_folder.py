@@ -1,0 +1,99 @@
+"""Reads run folders back: config, history and cards. Knows the files of a run, not how they came to be."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.lab.output import units
+from pruning_lab.lab.output.card import Cards, read_cards
+from pruning_lab.lab.output.history import History
+from pruning_lab.resources.table import RESOURCES
+
+HYDRA_FOLDER = "hydra"
+
+SPELLED = {"flops": "FLOPs"}
+
+RANDOM_CONTROLS = ("random", "uniform", "largest_layer_random", "random_at_widths")
+"""Options of `importance` that are there to be beaten."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as its folder holds it. `history` has a row for the base and at least one more."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    history: History
+    cards: Cards
+
+    @cached_property
+    def choices(self) -> Mapping[str, Any]:
+        """The option that Hydra chose in every config group, see `choices_of`."""
+        return choices_of(self.folder)
+
+
+def read_run(folder: Path) -> Run:
+    """Read `config.yaml`, `history.csv` and `card.json`. Raises LabError naming a missing or broken file."""
+    folder = Path(folder)
+    history = History.read(folder / "history.csv")
+    if len(history) < 2:
+        raise LabError(f"{folder / 'history.csv'}: no pruning step was done; give the folder of a finished run")
+    return Run(folder, read_config(folder / "config.yaml"), history, read_cards(folder))
+
+
+def choices_of(folder: Path) -> Mapping[str, Any]:
+    """The option that Hydra chose in every group, as the run's own record has it; empty where there is none."""
+    path = Path(folder) / HYDRA_FOLDER / "hydra.yaml"
+    if not path.is_file():
+        return {}
+    node: Any = read_config(path)
+    for key in ("hydra", "runtime", "choices"):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return {str(group): choice for group, choice in node.items()} if isinstance(node, Mapping) else {}
+
+
+def budget_of(run: Run) -> dict[str, float]:
+    """Resource -> fraction of the base's that the run was to reach; empty where its config's `stop` names none."""
+    stop = run.config.get("stop", {})
+    wanted = dict(_limits(stop)) if isinstance(stop, Mapping) else {}
+    return {name: wanted[name] for name in RESOURCES if name in wanted}
+
+
+def budget_text(run: Run) -> str:
+    """What the run was to reach, as its config's `stop` says: "25 % FLOPs"; else what it did reach."""
+    parts = [f"{_short(limit)} {SPELLED.get(name, name)}" for name, limit in budget_of(run).items()]
+    if not parts:
+        reached = run.cards.pruned.macs / run.cards.base.macs
+        return f"{units.percent(reached)} FLOPs reached"
+    return ", ".join(parts)
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """A config as plain dicts, interpolations as they are written. Raises LabError naming a broken file."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LabError(f"{path}: can't be read ({error.strerror}); give the folder of a finished run") from error
+    except yaml.YAMLError as error:
+        raise LabError(f"{path}: not YAML ({' '.join(str(error).split())}); correct the file") from error
+    if not isinstance(config, dict):
+        raise LabError(f"{path}: not a config; give the folder of a finished run")
+    return {str(key): value for key, value in config.items()}
+
+
+def _limits(node: Mapping[Any, Any]) -> Iterator[tuple[str, float]]:
+    """Every resource with a number, at any depth: stop rules may be made of others."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _limits(value)
+        elif key in RESOURCES and isinstance(value, int | float):
+            yield str(key), float(value)
+
+
+def _short(fraction: float) -> str:
+    return f"{100 * fraction:g} %"

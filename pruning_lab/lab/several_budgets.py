@@ -1,0 +1,79 @@
+"""Prunes to several budgets, and takes the steps that they share once. Knows the loop, not how a step is done."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pruning_lab.importance import Importance
+from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.loop import announce, begin, go_on, tracked
+from pruning_lab.lab.state import RunState
+from pruning_lab.lab.step import (
+    logged,
+)
+from pruning_lab.training.compute import set_random_state
+
+
+def prune_to_each(labs: Sequence[Experiment]) -> list[dict[str, float]]:
+    """Prune to several budgets, and take the steps that they share once.
+
+    Every budget ends as a run of its own, with its own last step and final recovery; it is the run that `prune` makes
+    of it alone.
+
+    Args:
+        labs: differ in their stop rules, folders and trackers alone. Each budget is tighter than the one before it,
+            and of the same single resource.
+
+    Returns:
+        the summary of each run.
+    """
+    fork: Fork | None = None
+    summaries = []
+    for given in labs:
+        with tracked(given):
+            lab, state = (given, begin(given)) if fork is None else take_over(given, fork)
+            forks = _Forks(lab, state)
+            if given is labs[-1]:
+                summaries.append(go_on(lab, state))
+            else:
+                forks.remember()
+                summaries.append(go_on(lab, state, before_step=forks.remember))
+                fork = forks.last
+    return summaries
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Where a tighter budget leaves the way of another: before the last step, which the budget may have cut short."""
+
+    state: RunState
+    importance: Importance
+    folder: Path
+
+
+class _Forks:
+    """Remembers the state at the start of a run, and then that before each of its steps; the last one counts."""
+
+    def __init__(self, lab: Experiment, state: RunState) -> None:
+        self._lab, self._state = lab, state
+        self.last: Fork | None = None
+
+    def remember(self) -> None:
+        self.last = Fork(self._state.fork(), copy.deepcopy(self._lab.importance), self._lab.folder)
+
+
+def take_over(lab: Experiment, fork: Fork) -> tuple[Experiment, RunState]:
+    """Go on from another run's step, as if this one had come here by itself."""
+    state = fork.state
+    announce(lab)
+    lab.tracker.tag("base_hash", state.base_hash)
+    lab.tracker.tag("steps_shared_with", str(fork.folder))
+    for row in state.history:
+        lab.tracker.log_step(int(row["step"]), logged(row))
+    lab.reporter.say(f"{state.step} steps are shared with {fork.folder}")
+    state.ended = ""
+    set_random_state(state.random)
+    return replace(lab, importance=fork.importance), state

@@ -1,0 +1,62 @@
+"""All that a run needs to go on between two steps, in one object. Knows no config and no tracking."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.lab.output.history import History
+from pruning_lab.lab.snapshots import Snapshots
+from pruning_lab.resources.counting import Resources
+from pruning_lab.resources.fractions import Costs
+from pruning_lab.selection.floors import LayerFloors
+from pruning_lab.training.compute import random_state
+
+
+@dataclass
+class RunState:
+    """A run between two steps.
+
+    Attributes:
+        base: the trained, unpruned model, on the CPU; never changed.
+        base_hash: what identifies it.
+        original: its resources.
+        step: pruning steps done.
+        epoch: epochs trained since the base, so that every recovery sees other shuffles.
+        widths: layer -> filters, after each step; the base's first.
+        preference: how much each resource matters in the ranking of the last step.
+        left: fractions of the base's resources that the model has, as far as they were asked for.
+        costs: what the step under way has spent so far, under the names of the history.
+        ended: why the run ended: `budget`, `floors`, `max_steps`, or an error's text; for a control, which allowance it
+            has spent: `epochs`, `compute` or `recoveries`. Empty while it goes on.
+        random: the state of all generators after the last step.
+    """
+
+    model: nn.Module
+    graph: ChannelGraph
+    optimizer: Optimizer
+    base: nn.Module
+    base_hash: str
+    original: Resources
+    floors: LayerFloors
+    snapshots: Snapshots[ChannelGraph]
+    history: History = field(default_factory=History)
+    step: int = 0
+    epoch: int = 0
+    widths: list[dict[str, int]] = field(default_factory=list)
+    preference: dict[str, float] = field(default_factory=dict)
+    left: Costs | None = None
+    costs: dict[str, float] = field(default_factory=dict)
+    ended: str = ""
+    random: dict[str, Any] = field(default_factory=random_state)
+
+    def fork(self) -> RunState:
+        """A copy that goes its own way; the two share what never changes, the base and the snapshots."""
+        shared = {id(thing): thing for thing in (self.base, self.original, *self.snapshots)}
+        self.left = None  # measured anew where it is asked for: it measures the model of its own state
+        return copy.deepcopy(self, shared)

@@ -1,0 +1,103 @@
+"""The fraction of a layer that must stay. Knows modules' names and types, and the ledger of resources.
+
+A layer's floor is its own entry (its exact name, else the first pattern that fits), else the default for its module's
+type, else 1: it is not cut.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.resources.counting import Resources
+from pruning_lab.resources.running_totals import Ledger
+
+KINDS = {"filters": "filters", "flops": "macs", "weights": "weights"}
+"""What a floor can be on -> the kind under which the ledger books it."""
+
+Entry = float | Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class LayerFloors:
+    """Resolved floors: (kind, layer) -> the count that must stay."""
+
+    least: Mapping[tuple[str, str], float]
+
+    def binding(self, ledger: Ledger, group: int) -> str | None:
+        """The layer whose floor forbids that the group leaves, None if none does."""
+        for (kind, layer), lost in ledger.changes(group).items():
+            if lost and ledger.by_layer[kind, layer] - lost < self.least.get((kind, layer), 0):
+                return layer
+        return None
+
+
+class Floors:
+    """Floors by module first, then by type, else the layer is not cut.
+
+    Args:
+        by_module: layer name or pattern (`up*`, `encoder.*.conv1`) -> fraction of filters that must stay, or a
+            mapping of `filters`, `flops`, `weights` to fractions of what the layer had in the original.
+        by_type: module type (`Conv2d`) -> the same.
+    """
+
+    def __init__(
+        self, by_module: Mapping[str, Entry] | None = None, by_type: Mapping[str, Entry] | None = None
+    ) -> None:
+        self.by_module = {key: _entry(f"floors.by_module.{key}", item) for key, item in (by_module or {}).items()}
+        self.by_type = {key: _entry(f"floors.by_type.{key}", item) for key, item in (by_type or {}).items()}
+
+    def resolve(self, model: nn.Module, graph: ChannelGraph, original: Resources) -> LayerFloors:
+        """The floors of every layer, as counts of the original.
+
+        Raises:
+            LabError: an entry in `by_module` fits no layer.
+        """
+        self._check_names(list(graph.layers))
+        least: dict[tuple[str, str], float] = {}
+        for layer in graph.layers:
+            for what, fraction in self.lookup(layer, _type_of(model, layer)).items():
+                resource = original.layers[layer]
+                count = {"filters": graph.original_widths[layer], "flops": resource.macs, "weights": resource.weights}
+                least[KINDS[what], layer] = fraction * count[what]
+            least["filters", layer] = max(1, least.get(("filters", layer), 0))
+        return LayerFloors(least)
+
+    def lookup(self, layer: str, module_type: str) -> Mapping[str, float]:
+        """The entry that holds for a layer."""
+        if layer in self.by_module:
+            return self.by_module[layer]
+        for pattern, entry in self.by_module.items():
+            if fnmatch.fnmatchcase(layer, pattern):
+                return entry
+        return self.by_type.get(module_type, {"filters": 1.0})
+
+    def _check_names(self, layers: list[str]) -> None:
+        for pattern in self.by_module:
+            if not any(fnmatch.fnmatchcase(layer, pattern) for layer in layers):
+                near = difflib.get_close_matches(pattern, layers, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"layers are called like {layers[0]}"
+                raise LabError(f"floors.by_module.{pattern} fits no layer of the model; {hint}")
+
+
+def _entry(key: str, item: Entry) -> dict[str, float]:
+    entry = dict(item) if isinstance(item, Mapping) else {"filters": item}
+    for what, fraction in entry.items():
+        if what not in KINDS:
+            raise LabError(f"{key}.{what} is not known; a floor is on one of {', '.join(KINDS)}")
+        if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
+            raise LabError(f"{key}={fraction} must be a fraction in [0, 1]; for 20 % write 0.2")
+    return {what: float(fraction) for what, fraction in entry.items()}
+
+
+def _type_of(model: nn.Module, layer: str) -> str:
+    try:
+        return type(model.get_submodule(layer)).__name__
+    except AttributeError:
+        return "Parameter"

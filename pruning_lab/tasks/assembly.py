@@ -1,0 +1,144 @@
+"""From a checked config to the experiment that it describes, and from a run's summary to a task's number."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from pruning_lab import __version__
+from pruning_lab.checkpoint.folder import Builder
+from pruning_lab.common.errors import LabError
+from pruning_lab.data import SegmentationData
+from pruning_lab.graph.tracing.connections import Connections
+from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.output.commit import git_commit
+from pruning_lab.lab.output.console import ConsoleReporter
+from pruning_lab.resources.table import RESOURCES
+from pruning_lab.surgery.unused import WithoutUnused
+from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain
+from pruning_lab.training.compute import TrainSettings
+
+BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm", "drop_unused")
+"""What of the config goes into a trained base; the data's fingerprint, the batch size and the code come on top."""
+
+
+def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Experiment:
+    """The experiment that a config describes; the resolved config is written to the run's folder."""
+    return recorded(config, prepared_data(config), folder, choices)
+
+
+def recorded(config: DictConfig, data: SegmentationData, folder: Path, choices: Mapping[str, Any]) -> Experiment:
+    """The experiment that a filled config describes; the config is written to the run's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    return assemble(config, data, folder, choices)
+
+
+def prepared_data(config: DictConfig) -> SegmentationData:
+    """The data that a config describes; what the config leaves to the data is filled in."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    data: SegmentationData = build(config.data)
+    fill_from_data(config, data)
+    return data
+
+
+def assemble(config: DictConfig, data: SegmentationData, folder: Path, choices: Mapping[str, Any]) -> Experiment:
+    """The experiment that a filled config describes. Writes nothing."""
+    fill_null(config.tracking, run_name=_run_name(config, choices))
+    model = plain(config.model)
+    arguments = {key: value for key, value in model.items() if key not in ("_target_", "_convert_")}
+    return Experiment(
+        build_model=_model_builder(config, data),
+        builder=Builder(model["_target_"], arguments),
+        data=data,
+        augmentation=build(config.augmentation),
+        make_loaders=build(config.loader),
+        loss=build(config.loss),
+        base=build(config.base),
+        importance=build(config.importance),
+        selection=build(config.selection),
+        floors=build(config.floors),
+        stop=build(config.stop),
+        recovery=build(config.recovery),
+        distillation=build(config.distillation),
+        validation=build(config.validation),
+        latency=build(config.latency),
+        tracker=build(config.tracking),
+        reporter=ConsoleReporter(),
+        settings=TrainSettings(config.device, config.precision, config.channels_last, config.clip_norm),
+        folder=folder,
+        output_root=Path(config.output_root).absolute(),
+        base_cache=Path(config.base_cache).absolute(),
+        base_recipe=_base_recipe(config),
+        seed=config.seed,
+        deterministic=config.deterministic,
+        verify=config.verify,
+        connections=connections_of(config),
+        max_steps=config.max_steps,
+        parameters=flat_parameters(config, choices),
+        tags={
+            "git_commit": git_commit(Path(__file__).parent),
+            "version": __version__,
+            "command": _command(),
+            "run_folder": str(folder),
+        },
+    )
+
+
+def fill_from_data(config: DictConfig, data: SegmentationData) -> None:
+    """Null means: taken from the data, or from the stop rule."""
+    fill_null(config.model, classes=len(data.class_names), in_channels=data.channels)
+    fill_null(config.loss, ignore_index=data.ignore_index)
+    for resource in RESOURCES:
+        if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
+            fill_null(config.validation.promise, **{resource: config.stop[resource]})
+    fill_null(config.validation.promise, either=str(config.stop.get("_target_")).endswith((".Either", ".AnyOf")))
+
+
+def connections_of(config: DictConfig) -> Connections | None:
+    """The function that `connections` names."""
+    return None if config.connections is None else find("connections", config.connections)
+
+
+def _model_builder(config: DictConfig, data: SegmentationData) -> Callable[[], nn.Module]:
+    """What makes the untrained model, without unused layers where these are to be dropped."""
+    if not config.drop_unused:
+        return lambda: build(config.model)
+    image, _ = data.train[0]
+    return WithoutUnused(
+        lambda: build(config.model), torch.zeros(1, data.channels, *image.shape[:2]), connections_of(config)
+    )
+
+
+def _run_name(config: DictConfig, choices: Mapping[str, Any]) -> str:
+    """`ipad flops 0.25 seed 1`: what usually tells the runs of a comparison apart; a control leads with its task."""
+    task = choices.get("task", "prune")
+    if task != "prune":
+        return f"{task} {config.task.get('same', '')} seed {config.seed}".replace("  ", " ")
+    budget = [f"{key} {value}" for key, value in plain(config.stop).items() if not key.startswith("_")]
+    return " ".join([str(choices.get("importance", "")), *budget, f"seed {config.seed}"]).strip()
+
+
+def _base_recipe(config: DictConfig) -> dict[str, Any]:
+    recipe = {key: plain(config[key]) for key in BASE_KEYS}
+    recipe["base"] = {key: value for key, value in recipe["base"].items() if key != "cache"}
+    return {**recipe, "batch_size": config.loader.get("batch_size")}
+
+
+def _command() -> str:
+    return "python -m pruning_lab " + shlex.join(sys.argv[1:])
+
+
+def returned(config: DictConfig, summary: Mapping[str, float]) -> float:
+    """The summary metric that `returns` names. Raises LabError where there is none of that name."""
+    if config.returns not in summary:
+        raise LabError(f"returns={config.returns} is not in the run's summary; use one of {', '.join(sorted(summary))}")
+    return summary[config.returns]

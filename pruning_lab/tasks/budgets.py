@@ -1,0 +1,68 @@
+"""`task=budgets`: one pruning that ends as a run at each of several budgets, and takes the steps they share once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.lab.output.run_folder import HYDRA_FOLDER
+from pruning_lab.lab.several_budgets import prune_to_each
+from pruning_lab.resources.table import COUNTED
+from pruning_lab.tasks.assembly import fill_from_data, prepared_data
+from pruning_lab.tasks.prune import pruning_of, returned
+
+PRUNE = {"_target_": "pruning_lab.tasks.prune.prune", "_partial_": True}
+"""The task of each budget's run, as conf/task/prune.yaml has it."""
+
+
+def budgets(config: DictConfig, folder: Path, choices: Mapping[str, Any], limits: Sequence[float]) -> float:
+    """Prune to several budgets; returns the summary metric of the tightest.
+
+    Args:
+        limits: fractions of the base's resource that `stop` names. Each makes a run in a folder of its own below this
+            one, as if it had been run alone.
+
+    Raises:
+        LabError: `stop` limits several resources, or one that has to be measured; their steps can't be shared.
+    """
+    name = _resource(config)
+    if not limits or not all(0 < limit <= 1 for limit in limits):
+        raise LabError(f"task.limits={list(limits)} must be fractions in (0, 1], at least one")
+    configs = [_to_budget(config, name, limit) for limit in sorted(set(limits), reverse=True)]
+    data = prepared_data(configs[0])
+    experiments = []
+    for each in configs:
+        fill_from_data(each, data)
+        place = folder / f"{name}_{each.stop[name]:g}"
+        experiments.append(pruning_of(each, data, place, {**choices, "task": "prune"}))
+        _copy_record(folder, place)
+    return returned(config, prune_to_each(experiments)[-1])
+
+
+def _resource(config: DictConfig) -> str:
+    names = [str(key) for key in config.stop if not str(key).startswith("_")]
+    if len(names) != 1 or names[0] not in COUNTED:
+        raise LabError("task=budgets needs one resource that is counted: use stop=flops, stop=weights or stop=memory")
+    return names[0]
+
+
+def _to_budget(config: DictConfig, name: str, limit: float) -> DictConfig:
+    """The config of a run that prunes to this budget alone."""
+    config = copy.deepcopy(config)
+    OmegaConf.update(config, f"stop.{name}", limit)
+    config.task = PRUNE
+    return config
+
+
+def _copy_record(folder: Path, place: Path) -> None:
+    """Hydra's record of the choices goes with each run, as each is read alone; its task is to prune."""
+    if (path := folder / HYDRA_FOLDER / "hydra.yaml").is_file():
+        record = OmegaConf.load(path)
+        OmegaConf.update(record, "hydra.runtime.choices.task", "prune")
+        (place / HYDRA_FOLDER).mkdir(exist_ok=True)
+        OmegaConf.save(record, place / HYDRA_FOLDER / "hydra.yaml")

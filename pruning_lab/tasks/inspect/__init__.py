@@ -1,0 +1,1 @@
+"""The task `inspect`: a model looked over before anything is trained."""

@@ -1,0 +1,74 @@
+"""The task `inspect`: a model, its floors and its budget looked over, without data and without training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.lab.output.console import ConsoleReporter
+from pruning_lab.surgery.unused import drop_unused
+from pruning_lab.tasks.assembly import connections_of
+from pruning_lab.tasks.config import build, fill_null
+from pruning_lab.tasks.inspect.facts import Inspection, inspect_model
+from pruning_lab.tasks.inspect.picture import channel_graph
+from pruning_lab.tasks.inspect.tables import layers_table, reads_table, sentences, write_inspection
+from pruning_lab.training.compute import seed_everything
+
+
+def inspect(
+    config: DictConfig,
+    folder: Path,
+    choices: Mapping[str, Any],
+    size: Sequence[int] = (256, 256),
+    channels: int | None = None,
+    classes: int = 2,
+) -> None:
+    """Look a model over, without data and without training; tables and a picture go into the run's folder.
+
+    Args:
+        size: height and width of the image.
+        channels: of the image; None takes the model's `in_channels`, else 3.
+        classes: for a model that leaves them open.
+
+    Raises:
+        LabError: a size is impossible, or the model does not run on such an image.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    image = _blank_image(config, size, channels)
+    fill_null(config.model, classes=classes, in_channels=image.shape[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    seed_everything(config.seed)
+    model = build(config.model)
+    connections = connections_of(config)
+    gone = drop_unused(model, image, connections) if config.drop_unused else []
+    parts = {part: build(config[part]) for part in ("floors", "selection", "stop", "importance")}
+    facts = inspect_model(model, image, **parts, connections=connections, dropped=tuple(gone))
+    _tell(facts, folder)
+
+
+def _tell(facts: Inspection, folder: Path) -> None:
+    reporter = ConsoleReporter()
+    reporter.show(layers_table(facts))
+    reporter.show(reads_table(facts))
+    for line in sentences(facts):
+        reporter.say(line)
+    write_inspection(folder, facts)
+    channel_graph(facts, folder / "figures" / "channel_graph.png")
+    reporter.say(f"saved in {folder}")
+
+
+def _blank_image(config: DictConfig, size: Sequence[int], channels: int | None) -> Tensor:
+    """Zeros, float32 [1, channels, *size]."""
+    if channels is None:
+        channels = config.model.get("in_channels") or 3
+    if len(size) != 2 or min(*size, channels) < 1:
+        raise LabError(f"task.size={list(size)} with {channels} channels is no image; give [height, width]")
+    return torch.zeros(1, channels, *size)

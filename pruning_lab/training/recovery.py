@@ -1,0 +1,133 @@
+"""How much training the base, each cut and the end get, and with what. Must not know how pruning works."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import Optimizer
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.training.compute import TrainSettings
+from pruning_lab.training.loop import LoaderForEpoch, Objective, OnBatch, TaskLoss, TrainReport, total_steps, train
+from pruning_lab.training.losses import Loss
+from pruning_lab.training.schedules import SchedulerFactory, constant
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+@dataclass(frozen=True)
+class BaseTraining:
+    """How the base is trained: `epochs`, or `steps` when given.
+
+    `cache` says whether the base may come from the cache of bases and be kept there; `seed` draws its first weights
+    and orders its data, apart from the run's own seed, so that runs of several seeds share one base. Whoever
+    calls obeys both.
+    """
+
+    optimizer: OptimizerFactory
+    scheduler: SchedulerFactory = constant
+    epochs: float | None = 30
+    steps: int | None = None
+    cache: bool = True
+    seed: int = 0
+
+    def total_steps(self, batches_per_epoch: int) -> int:
+        """Optimizer steps that `train` will take."""
+        return total_steps(self.epochs, self.steps, batches_per_epoch)
+
+    def train(
+        self,
+        model: nn.Module,
+        loader_for_epoch: LoaderForEpoch,
+        *,
+        loss: Loss,
+        settings: TrainSettings | None = None,
+        on_batch: OnBatch | None = None,
+    ) -> TrainReport:
+        """Trains the model in place, from epoch 0. Arguments and errors are those of `training.train`."""
+        settings = settings or TrainSettings()
+        return train(
+            model,
+            loader_for_epoch,
+            objective=TaskLoss(loss, settings),
+            optimizer=self.optimizer(model.parameters()),
+            scheduler=self.scheduler,
+            epochs=self.epochs,
+            steps=self.steps,
+            settings=settings,
+            on_batch=on_batch,
+        )
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How the network is healed after each cut, and once more at the end.
+
+    `epochs`, or `steps` when given, are spent after every cut, `final_epochs` after the last one. Every
+    recovery starts its schedule anew from the optimizer's own learning rate, the final one from
+    `final_learning_rate` where that is given. `optimizer_state` says whether
+    the optimizer's memory (moments, step counts) lives on from one recovery to the next (`keep`) or is
+    emptied before each (`reset`).
+    """
+
+    optimizer: OptimizerFactory
+    scheduler: SchedulerFactory = constant
+    epochs: float | None = 1
+    steps: int | None = None
+    final_epochs: float = 0
+    final_learning_rate: float | None = None
+    optimizer_state: str = "keep"
+
+    def __post_init__(self) -> None:
+        if self.optimizer_state not in ("keep", "reset"):
+            raise LabError(f"recovery.optimizer_state={self.optimizer_state} is unknown: use keep or reset")
+
+    def new_optimizer(self, model: nn.Module) -> Optimizer:
+        """The one optimizer of a run, which every `heal` goes on with."""
+        return self.optimizer(model.parameters())
+
+    def total_steps(self, batches_per_epoch: int, *, final: bool = False) -> int:
+        """Optimizer steps that one `heal` will take."""
+        return total_steps(*self._length(final), batches_per_epoch)
+
+    def heal(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        loader_for_epoch: LoaderForEpoch,
+        *,
+        objective: Objective,
+        final: bool = False,
+        first_epoch: int = 0,
+        settings: TrainSettings | None = None,
+        on_batch: OnBatch | None = None,
+    ) -> TrainReport:
+        """Trains model and optimizer in place. Arguments and errors are those of `training.train`."""
+        rewind(optimizer)
+        if final and self.final_learning_rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = self.final_learning_rate
+        if self.optimizer_state == "reset":
+            optimizer.state.clear()
+        epochs, steps = self._length(final)
+        return train(
+            model,
+            loader_for_epoch,
+            objective=objective,
+            optimizer=optimizer,
+            scheduler=self.scheduler,
+            epochs=epochs,
+            steps=steps,
+            first_epoch=first_epoch,
+            settings=settings,
+            on_batch=on_batch,
+        )
+
+    def _length(self, final: bool) -> tuple[float | None, int | None]:
+        return (self.final_epochs, None) if final else (self.epochs, self.steps)
+
+
+def rewind(optimizer: Optimizer) -> None:
+    """Takes the learning rates back to where the last schedule started; torch keeps them as `initial_lr`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group.pop("initial_lr", group["lr"])

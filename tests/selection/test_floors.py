@@ -1,0 +1,61 @@
+"""Floors: by module first, then by type, else not cut."""
+
+import pytest
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.resources.counting import measure
+from pruning_lab.selection.floors import Floors
+from tests.nets import traced
+
+
+def resolve(**entries: dict) -> dict[tuple[str, str], float]:
+    model, graph = traced()
+    return dict(Floors(**entries).resolve(model, graph, measure(graph)).least)
+
+
+def test_an_exact_name_stands_above_a_pattern_and_a_pattern_above_the_type() -> None:
+    floors = Floors(by_module={"up*": 0.5, "up.conv": 0.25}, by_type={"Conv2d": 0.1})
+    assert floors.lookup("up.conv", "Conv2d") == {"filters": 0.25}
+    assert floors.lookup("up.other", "Conv2d") == {"filters": 0.5}
+    assert floors.lookup("down", "Conv2d") == {"filters": 0.1}
+
+
+def test_the_first_pattern_that_fits_counts() -> None:
+    floors = Floors(by_module={"up*": 0.5, "*": 0.1})
+    assert floors.lookup("up", "Conv2d") == {"filters": 0.5}
+    assert floors.lookup("down", "Conv2d") == {"filters": 0.1}
+
+
+def test_a_layer_without_an_entry_is_not_cut() -> None:
+    assert resolve(by_type={"Conv2d": 0.5})["filters", "up"] == 5
+
+
+def test_a_floor_can_be_on_flops_and_weights_as_the_original_had_them() -> None:
+    _, graph = traced()
+    original = measure(graph)
+    least = resolve(by_module={"down": {"flops": 0.5, "weights": 0.25}}, by_type={"Conv2d": 0.1})
+    assert least["macs", "down"] == 0.5 * original.layers["down"].macs
+    assert least["weights", "down"] == 0.25 * original.layers["down"].weights
+    assert least["filters", "down"] == 1
+
+
+def test_fractions_of_filters_become_counts() -> None:
+    assert resolve(by_type={"Conv2d": 0.25})["filters", "first"] == 2
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ({"by_module": {"frist": 0.5}}, "did you mean first"),
+        ({"by_type": {"Conv2d": 20}}, "0.2"),
+        ({"by_module": {"first": {"filter": 0.5}}}, "filters, flops, weights"),
+    ],
+)
+def test_mistakes_name_the_entry(entries: dict, told: str) -> None:
+    with pytest.raises(LabError, match=told) as caught:
+        resolve(**entries)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parameter_that_is_no_module_has_the_type_parameter() -> None:
+    assert Floors(by_type={"Parameter": 0.5}).lookup("free", "Parameter") == {"filters": 0.5}
