@@ -21,7 +21,7 @@ FAILED, INTERRUPTED = 1, 130
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
 def job(config: DictConfig) -> Any:
-    """One job; returns the number that `returns` names, for sweepers that optimise it."""
+    """One job; returns the number that `returns` names, for sweepers that optimize it."""
     settings = HydraConfig.get()
     try:
         return run_task(config, settings.runtime.output_dir, dict(settings.runtime.choices))

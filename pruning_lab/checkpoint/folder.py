@@ -71,7 +71,7 @@ def save(
     Args:
         graph: the model's channel graph, which knows the original index of every filter that is left.
         builder: how the original is built; by default read off the model.
-        about: anything else that JSON can hold (class names, normalisation, run), kept under `about`.
+        about: anything else that JSON can hold (class names, normalization, run), kept under `about`.
 
     Raises:
         LabError: the builder is missing, or something can't be written as JSON.

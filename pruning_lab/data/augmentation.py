@@ -86,7 +86,7 @@ class Augmentation:
                 names = ", ".join(step["name"] for step in self.steps)
                 raise LabError(
                     f"augmentation.steps ({names}) changed the {what} from {before.dtype} {before.shape} "
-                    f"to {after.dtype} {after.shape}: take out what resizes or normalises"
+                    f"to {after.dtype} {after.shape}: take out what resizes or normalizes"
                 )
         return changed["image"], changed["mask"]
 

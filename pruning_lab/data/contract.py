@@ -58,7 +58,7 @@ class SegmentationData:
         return split
 
     def fingerprint(self) -> str:
-        """Return 12 hex digits that are the same for the same data, read and normalised in the same way."""
+        """Return 12 hex digits that are the same for the same data, read and normalized in the same way."""
         facts = (
             self.name,
             self.identity,

@@ -84,9 +84,9 @@ def read_image(path: Path) -> Image:
 
 
 def read_mask(path: Path) -> NDArray[np.int32]:
-    """Return int32 [H, W] as stored: grey values, or the indices (not the colours) of a palette.
+    """Return int32 [H, W] as stored: grey values, or the indices (not the colors) of a palette.
 
-    A colour picture is taken as grey if its channels agree; otherwise LabError asks for class indices.
+    A color picture is taken as grey if its channels agree; otherwise LabError asks for class indices.
     """
     try:
         with Pillow.open(path) as opened:
@@ -94,12 +94,10 @@ def read_mask(path: Path) -> NDArray[np.int32]:
     except UNREADABLE as problem:
         raise LabError(unreadable(path, problem)) from problem
     if values.ndim == 3:
-        colours = values[..., : 1 if values.shape[2] == 2 else 3]
-        if not (colours == colours[..., :1]).all():
-            raise LabError(
-                f"{path} is a colour picture: save masks with one channel that holds the class of each pixel"
-            )
-        values = colours[..., 0]
+        colors = values[..., : 1 if values.shape[2] == 2 else 3]
+        if not (colors == colors[..., :1]).all():
+            raise LabError(f"{path} is a color picture: save masks with one channel that holds the class of each pixel")
+        values = colors[..., 0]
     if not np.issubdtype(values.dtype, np.integer) and values.dtype != np.bool_:
         raise LabError(f"{path} holds {values.dtype} numbers: save masks as whole numbers, the class of each pixel")
     return values.astype(np.int32)

@@ -20,7 +20,7 @@ from pruning_lab.data.cache import Cached
 from pruning_lab.data.contract import Image, Mask, SegmentationData, Split
 
 Batch = tuple[Tensor, Tensor]
-"""Images float32 [N, 3, H, W], normalised, and masks int64 [N, H, W]."""
+"""Images float32 [N, 3, H, W], normalized, and masks int64 [N, H, W]."""
 
 ORDER, CHANGES, SCORING = range(3)
 """What a stream of random numbers is for, so that no two uses share one."""
@@ -55,7 +55,7 @@ class Loaders:
     def train_loader(self, epoch: int) -> "TrainEpoch":
         """Return the batches of one epoch, shuffled and augmented; len() is their number.
 
-        A last batch of a single image is left out, since batch normalisation can't train on one. With
+        A last batch of a single image is left out, since batch normalization can't train on one. With
         workers, only one epoch can be iterated at a time.
         """
         if "train epochs" not in self._made:

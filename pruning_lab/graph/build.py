@@ -114,7 +114,7 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _inputs_of_training(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> tuple[Tensor, ...] | None:
     """Inputs on which training runs modules that evaluation leaves aside; None if there are no such modules.
 
-    A copy is tried, with two samples at least, as batch normalisation needs, and then with an image four times as
+    A copy is tried, with two samples at least, as batch normalization needs, and then with an image four times as
     large, since auxiliary heads pool more. The size of an image makes no difference to its channels.
     """
     owners = {name.rpartition(".")[0] for name, _ in model.named_parameters() if name not in known}

@@ -35,7 +35,7 @@ class ChannelGraph(Channels):
                 groups that can't be cut.
             connections: (layer, filter, consumer layer) -> input channel, or several, or None; in the indices that
                 the model has now. It overrides what is found for the layers that it answers for. For a model that
-                can't be exported it is the whole graph, and is asked about normalisations as well, where these do
+                can't be exported it is the whole graph, and is asked about normalizations as well, where these do
                 not follow their layer directly.
 
         Raises:

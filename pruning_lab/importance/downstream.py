@@ -154,7 +154,7 @@ class _Network:
         self.scales = self._scales(sorted(norms))
 
     def readers_of(self, layer: str) -> list[tuple[str, list[Tensor]]]:
-        """(reader, scales [n_groups + 1] of the normalisations on the way)."""
+        """(reader, scales [n_groups + 1] of the normalizations on the way)."""
         return [(reader, [self.scales[norm] for norm in norms]) for reader, norms in self.flows.get(layer, ())]
 
     def reads(self, layer: str, scores: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ class _Network:
         return self.graph.layers[layer].reshape(groups, -1)[:, 0].repeat_interleave(per_group)
 
     def _scales(self, names: list[str]) -> dict[str, Tensor]:
-        """Normalisation -> [n_groups + 1], by what it multiplies each group's channels; 1 for groups that it has not.
+        """Normalization -> [n_groups + 1], by what it multiplies each group's channels; 1 for groups that it has not.
 
         All in one go, as each is little work by itself.
         """

@@ -21,7 +21,7 @@ from pruning_lab.resources.latency import LatencyPlan
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.selection import Selection
 from pruning_lab.selection.stopping import StopRule
-from pruning_lab.training.compute import TrainSettings
+from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.distillation import Distillation
 from pruning_lab.training.losses import Loss
 from pruning_lab.training.recovery import BaseTraining, Recovery
@@ -66,7 +66,7 @@ class Experiment:
     base_recipe: Mapping[str, Any] = field(default_factory=dict)
     tracker: Tracker = field(default_factory=NoTracker)
     reporter: Reporter = field(default_factory=QuietReporter)
-    settings: TrainSettings = field(default_factory=TrainSettings)
+    settings: ComputeSettings = field(default_factory=ComputeSettings)
     seed: int = 0
     deterministic: bool = False
     verify: bool = True

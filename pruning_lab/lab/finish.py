@@ -14,7 +14,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output import figures
 from pruning_lab.lab.output.card import Card, Cards, write_cards
-from pruning_lab.lab.output.history import summary as summarise
+from pruning_lab.lab.output.history import summary as summarize
 from pruning_lab.lab.output.samples import predictions
 from pruning_lab.lab.output.tables import before_after, widths_rows
 from pruning_lab.lab.snapshots import Snapshot
@@ -46,7 +46,7 @@ def close(lab: Experiment, state: RunState, called: str = "pruned") -> dict[str,
     test = {"test/iou": cards.pruned.test_iou, "test/dice": cards.pruned.test_dice}
     state.history[-1].update(test)
     state.history.write(lab.folder / "history.csv")
-    summary = summarise(state.history, index) | test
+    summary = summarize(state.history, index) | test
     summary |= {
         "budget_met": float(cards.budget_met),
         "latency_ms": cards.pruned.latency_ms,

@@ -57,7 +57,7 @@ def prove_cut(lab: Experiment, state: RunState, groups: Tensor) -> None:
             f"the first cut changed the model's output by {difference:.1e} (relative) against the masked model; "
             "please report this model, or freeze the layers concerned with floors.by_module"
         )
-    note = " (normalisations over channels taken over those left)" if state.graph.mixed else ""
+    note = " (normalizations over channels taken over those left)" if state.graph.mixed else ""
     lab.reporter.say(f"first cut proved on real images: cut and masked differ by {difference:.1e}{note}")
 
 

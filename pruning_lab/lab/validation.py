@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import in_mode
 from pruning_lab.lab.promise import Promise
-from pruning_lab.training.compute import TrainSettings
+from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.losses import Loss
 
 Metric = Callable[[Tensor], float]
@@ -50,7 +50,7 @@ class Validator:
         class_names: Sequence[str],
         *,
         loss: Loss,
-        settings: TrainSettings | None = None,
+        settings: ComputeSettings | None = None,
         ignore_index: int | None = None,
         metrics: Mapping[str, Metric] | None = None,
     ) -> None:
@@ -61,7 +61,7 @@ class Validator:
         self.classes = classes
         self.class_names = tuple(class_names)
         self.loss = loss
-        self.settings = settings or TrainSettings()
+        self.settings = settings or ComputeSettings()
         self.ignore_index = ignore_index
         self.metrics = dict(metrics or {})
 

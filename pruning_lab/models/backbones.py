@@ -60,10 +60,10 @@ def build_backbone(name: str, in_channels: int, pretrained: bool) -> tuple[nn.Se
 
 
 def replace_input(model: nn.Module, in_channels: int, *, keep_response: bool) -> None:
-    """Put a convolution that reads `in_channels` in place of the first one, which reads the three colours.
+    """Put a convolution that reads `in_channels` in place of the first one, which reads the three colors.
 
     Args:
-        keep_response: average the old filters over the colours, scaled to the same response to grey; else the new
+        keep_response: average the old filters over the colors, scaled to the same response to grey; else the new
             ones are drawn.
     """
     name, first = next((name, part) for name, part in model.named_modules() if isinstance(part, nn.Conv2d))

@@ -21,7 +21,7 @@ class DeepLabV3(nn.Module):
         backbone: one of `backbones.BACKBONES`.
         in_channels: channels of the image.
         pretrained: start the backbone from ImageNet weights, which are downloaded once. With `in_channels`
-            other than 3 the first filters are averaged over the colours and scaled to the same response to
+            other than 3 the first filters are averaged over the colors and scaled to the same response to
             grey.
         atrous_rates: dilations of the parallel 3x3 convolutions.
         head_width: filters of each branch of the head.

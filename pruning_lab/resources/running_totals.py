@@ -18,7 +18,7 @@ NOBODY = -1
 """No group's id."""
 
 
-class Ledger:
+class RunningTotals:
     """MACs, weights and filters, in total and by layer, minus the groups that were struck off.
 
     Attributes:
@@ -69,7 +69,7 @@ class Ledger:
             lost[kind, layer] = lost.get((kind, layer), 0) + size - rest
         return lost
 
-    def strike(self, group: int) -> None:
+    def remove(self, group: int) -> None:
         """Take a group off the totals, once."""
         for index, left, rest in self._without(group):
             kind, layer, coefficient, _, size = self._terms[index]

@@ -12,23 +12,23 @@ from torch import Tensor
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources.counting import Resources, measure, memory_savings
 from pruning_lab.resources.fractions import Fractions, LazyFractions
-from pruning_lab.resources.running_totals import Ledger
+from pruning_lab.resources.running_totals import RunningTotals
 from pruning_lab.resources.table import COUNTED
 from pruning_lab.selection.rounding import Rounding
 
 
-class Picks:
+class CutPlan:
     """The groups that a step has picked, and what is left of the resources without those that will leave.
 
     Attributes:
         chosen: bool [n_groups], all that were picked.
-        ledger: resources without them.
+        totals: resources without them.
         rounding: gives some of them back, None gives none.
         now: fractions of the original without those that will leave.
     """
 
     def __init__(self, graph: ChannelGraph, original: Resources, measured: Fractions) -> None:
-        self.ledger = Ledger(graph)
+        self.totals = RunningTotals(graph)
         self.chosen = torch.zeros(len(graph), dtype=torch.bool)
         self.rounding: Rounding | None = None
         self._leaving = self.chosen.clone()
@@ -38,7 +38,7 @@ class Picks:
 
     def add(self, group: int) -> None:
         """Pick a group."""
-        self.ledger.strike(group)
+        self.totals.remove(group)
         self.chosen[group] = True
         if self.rounding is None or self.rounding.pick(group):
             self._leaving, self._takes_room = self.leaving(), None
@@ -68,7 +68,7 @@ class Picks:
         for name in COUNTED:
             if name != "memory" or self._graph.memory is not None:
                 sources[name] = partial(lambda resource: on_paper()[resource], name)
-        if self.rounding is None:  # the ledger knows these at once
-            sources["flops"] = self.ledger.totals["macs"] / max(self._original.macs, 1)
-            sources["weights"] = self.ledger.totals["weights"] / max(self._original.weights, 1)
+        if self.rounding is None:  # the totals knows these at once
+            sources["flops"] = self.totals.totals["macs"] / max(self._original.macs, 1)
+            sources["weights"] = self.totals.totals["weights"] / max(self._original.weights, 1)
         return ChainMap(LazyFractions(sources), self._measured)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The fraction of a layer that must stay. Knows modules' names and types, and the ledger of resources.
+"""The fraction of a layer that must stay. Knows modules' names and types, and the totals of resources.
 
 A layer's floor is its own entry (its exact name, else the first pattern that fits), else the default for its module's
 type, else 1: it is not cut.
@@ -16,10 +16,10 @@ from torch import nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources.counting import Resources
-from pruning_lab.resources.running_totals import Ledger
+from pruning_lab.resources.running_totals import RunningTotals
 
 KINDS = {"filters": "filters", "flops": "macs", "weights": "weights"}
-"""What a floor can be on -> the kind under which the ledger books it."""
+"""What a floor can be on -> the kind under which the totals books it."""
 
 Entry = float | Mapping[str, float]
 
@@ -30,10 +30,10 @@ class LayerFloors:
 
     least: Mapping[tuple[str, str], float]
 
-    def binding(self, ledger: Ledger, group: int) -> str | None:
+    def binding(self, totals: RunningTotals, group: int) -> str | None:
         """The layer whose floor forbids that the group leaves, None if none does."""
-        for (kind, layer), lost in ledger.changes(group).items():
-            if lost and ledger.by_layer[kind, layer] - lost < self.least.get((kind, layer), 0):
+        for (kind, layer), lost in totals.changes(group).items():
+            if lost and totals.by_layer[kind, layer] - lost < self.least.get((kind, layer), 0):
                 return layer
         return None
 

@@ -18,7 +18,7 @@ from pruning_lab.resources.counting import Resources, memory_savings, savings
 from pruning_lab.resources.fractions import Fractions
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.selection.amounts import Amount, Progress
-from pruning_lab.selection.cut_plan import Picks
+from pruning_lab.selection.cut_plan import CutPlan
 from pruning_lab.selection.floors import LayerFloors
 from pruning_lab.selection.rounding import Rounding, check_multiple
 from pruning_lab.selection.stopping import StopRule
@@ -93,27 +93,27 @@ class Selection:
             original: resources of the base.
             measured: fractions of what only a run can tell, of the model as it is.
         """
-        picks = Picks(graph, original, measured or {})
-        start, unmet = picks.now, stop(picks.now)
+        plan = CutPlan(graph, original, measured or {})
+        start, unmet = plan.now, stop(plan.now)
         preference, steered = self._preference(unmet, stop)
         wanted = {name: much for name, much in preference.items() if much > 0} if self.per_saving or steered else {}
         ranks = _ranks(scores, graph, wanted, original)
         order = ranks.argsort(stable=True)
         if self.round_to > 1:
-            picks.rounding = Rounding(graph, self.round_to, order)
+            plan.rounding = Rounding(graph, self.round_to, order)
         bound: dict[str, None] = {}
         for group in order[(graph.prunable & (ranks < torch.inf))[order]].tolist():
-            if not stop(picks.now) or self.amount(Progress(start, picks.now, len(graph), picks.count), unmet):
+            if not stop(plan.now) or self.amount(Progress(start, plan.now, len(graph), plan.count), unmet):
                 break
-            if [*wanted] == ["memory"] and not picks.takes_room(group):
+            if [*wanted] == ["memory"] and not plan.takes_room(group):
                 continue
-            layer = floors.binding(picks.ledger, group)
+            layer = floors.binding(plan.totals, group)
             if layer is None:
-                picks.add(group)
+                plan.add(group)
             else:
                 bound[layer] = None
-        groups = picks.leaving()
-        return Choice(groups, preference, tuple(bound), int(picks.chosen.sum() - groups.sum()))
+        groups = plan.leaving()
+        return Choice(groups, preference, tuple(bound), int(plan.chosen.sum() - groups.sum()))
 
     def _preference(self, unmet: frozenset[str], stop: StopRule) -> tuple[Mapping[str, float], bool]:
         """How much each resource matters in this step, and whether unmet budgets decided that."""

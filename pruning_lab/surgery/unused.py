@@ -49,7 +49,7 @@ def drop_unused(model: nn.Module, example_input: Inputs, connections: Connection
     """Drop the largest parts that hold unused layers only, in place.
 
     Each is tried on a copy first: it goes only if the model gives the same bits without it and still trains, so a
-    layer that runs for nothing stays where its neighbours need it.
+    layer that runs for nothing stays where its neighbors need it.
 
     Args:
         connections: as for `ChannelGraph.trace`.
@@ -59,7 +59,7 @@ def drop_unused(model: nn.Module, example_input: Inputs, connections: Connection
     """
     inputs = as_inputs(example_input)
     unused = set(ChannelGraph.trace(model, inputs, connections=connections).unused)
-    trial = _Trial(model, inputs)
+    trial = _WithoutPart(model, inputs)
     gone: list[str] = []
     for name in _parts_of(model, unused) if unused else ():
         inside = any(name.startswith(outer + ".") for outer in gone)
@@ -128,13 +128,13 @@ def _parts_of(model: nn.Module, unused: set[str]) -> list[str]:
     return [name for name, _ in model.named_modules() if name and only_unused(name)]
 
 
-class _Trial:
+class _WithoutPart:
     """What a model must still give when a part of it is gone."""
 
     def __init__(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._model = model
         self._inputs = inputs
-        # Batch normalisation needs more than one value per channel in training.
+        # Batch normalization needs more than one value per channel in training.
         self._pairs = tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
         with in_mode(model, training=False):
             self._expected = list(tensors_in(model(*inputs)))

@@ -23,7 +23,7 @@ from pruning_lab.lab.output.console import ConsoleReporter
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
 from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain
-from pruning_lab.training.compute import TrainSettings
+from pruning_lab.training.compute import ComputeSettings
 
 BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm", "drop_unused")
 """What of the config goes into a trained base; the data's fingerprint, the batch size and the code come on top."""
@@ -73,7 +73,7 @@ def assemble(config: DictConfig, data: SegmentationData, folder: Path, choices: 
         latency=build(config.latency),
         tracker=build(config.tracking),
         reporter=ConsoleReporter(),
-        settings=TrainSettings(config.device, config.precision, config.channels_last, config.clip_norm),
+        settings=ComputeSettings(config.device, config.precision, config.channels_last, config.clip_norm),
         folder=folder,
         output_root=Path(config.output_root).absolute(),
         base_cache=Path(config.base_cache).absolute(),

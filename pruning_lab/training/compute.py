@@ -48,7 +48,7 @@ def _is_available(device: torch.device) -> bool:
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class ComputeSettings:
     """How a network is run: device, precision, memory layout, and the bound on the gradient while training.
 
     `precision` is that of the forward pass (autocast); weights and losses stay float32. `clip_norm` bounds

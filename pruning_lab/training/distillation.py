@@ -22,7 +22,7 @@ from torch.nn import functional as F  # noqa: N812
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import channels_second, submodule
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.training.compute import TrainSettings
+from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.loop import Objective, TaskLoss
 from pruning_lab.training.losses import Loss
 
@@ -160,7 +160,7 @@ def objective_of(
     base: nn.Module,
     model: nn.Module,
     graph: ChannelGraph,
-    settings: TrainSettings,
+    settings: ComputeSettings,
 ) -> Objective:
     """What one recovery makes small: the task's loss, and what is to be learned from the base.
 
@@ -182,7 +182,7 @@ class _Distilled:
     loss: Loss
     terms: list[Term]
     teacher: nn.Module
-    settings: TrainSettings
+    settings: ComputeSettings
 
     def __call__(self, model: nn.Module, image: Tensor, mask: Tensor) -> Tensor:
         pruned = self._answer(model, image)

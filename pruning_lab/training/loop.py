@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.training.compute import TrainSettings
+from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.losses import Loss
 from pruning_lab.training.schedules import SchedulerFactory, make_scheduler
 
@@ -32,7 +32,7 @@ class TaskLoss:
     """The plain objective: a loss of the model's logits and the mask."""
 
     loss: Loss
-    settings: TrainSettings = field(default_factory=TrainSettings)
+    settings: ComputeSettings = field(default_factory=ComputeSettings)
 
     def __call__(self, model: nn.Module, image: Tensor, mask: Tensor) -> Tensor:
         return self.loss(self.settings.logits(model, image), mask)
@@ -78,7 +78,7 @@ def train(
     epochs: float | None = None,
     steps: int | None = None,
     first_epoch: int = 0,
-    settings: TrainSettings | None = None,
+    settings: ComputeSettings | None = None,
     on_batch: OnBatch | None = None,
 ) -> TrainReport:
     """Trains the model in place and leaves it in training mode, on the device of the settings.
@@ -95,7 +95,7 @@ def train(
         NonFiniteLossError: before the step that would have spoilt the weights.
         LabError: when there is nothing to train on.
     """
-    settings = settings or TrainSettings()
+    settings = settings or ComputeSettings()
     batches_per_epoch = _count_batches(loader_for_epoch, first_epoch)
     planned = total_steps(epochs, steps, batches_per_epoch)
     settings.place(model).train()
@@ -161,7 +161,7 @@ class _Stepper:
         objective: Objective,
         optimizer: Optimizer,
         schedule: LRScheduler | None,
-        settings: TrainSettings,
+        settings: ComputeSettings,
     ) -> None:
         self.model, self.objective, self.optimizer = model, objective, optimizer
         self.schedule, self.settings = schedule, settings

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.training.compute import TrainSettings
+from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.loop import LoaderForEpoch, Objective, OnBatch, TaskLoss, TrainReport, total_steps, train
 from pruning_lab.training.losses import Loss
 from pruning_lab.training.schedules import SchedulerFactory, constant
@@ -41,11 +41,11 @@ class BaseTraining:
         loader_for_epoch: LoaderForEpoch,
         *,
         loss: Loss,
-        settings: TrainSettings | None = None,
+        settings: ComputeSettings | None = None,
         on_batch: OnBatch | None = None,
     ) -> TrainReport:
         """Trains the model in place, from epoch 0. Arguments and errors are those of `training.train`."""
-        settings = settings or TrainSettings()
+        settings = settings or ComputeSettings()
         return train(
             model,
             loader_for_epoch,
@@ -99,7 +99,7 @@ class Recovery:
         objective: Objective,
         final: bool = False,
         first_epoch: int = 0,
-        settings: TrainSettings | None = None,
+        settings: ComputeSettings | None = None,
         on_batch: OnBatch | None = None,
     ) -> TrainReport:
         """Trains model and optimizer in place. Arguments and errors are those of `training.train`."""

@@ -39,7 +39,7 @@ def outcome(answer: dict[str, Any], mixes: bool) -> str:
     """What came of a cut, in a word or with what stopped it.
 
     Args:
-        mixes: a normalisation over channels sees what leaves, and zeroed channels are no measure for the peer.
+        mixes: a normalization over channels sees what leaves, and zeroed channels are no measure for the peer.
     """
     if "error" in answer:
         return cell(answer["error"])

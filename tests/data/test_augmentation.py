@@ -137,7 +137,7 @@ def test_mistakes_are_named_when_it_is_made(steps, message):
 @pytest.mark.parametrize(
     "step", [{"name": "RandomScale", "scale_limit": [0.5, 0.5], "p": 1}, {"name": "Normalize", "p": 1}]
 )
-def test_a_step_that_resizes_or_normalises_is_named_when_it_does(step):
+def test_a_step_that_resizes_or_normalizes_is_named_when_it_does(step):
     with pytest.raises(LabError, match=rf"\({step['name']}\) changed the image from uint8 \(32, 48, 3\) to"):
         Augmentation([step]).seeded(0)(IMAGE, MASK)
 

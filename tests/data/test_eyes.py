@@ -74,9 +74,9 @@ def test_eyes_are_closed_beyond_the_corners_of_the_lids():
 
 
 def test_grey_images_have_no_colours_and_others_do():
-    grey, colour = Eyes(**FEW, grey=1.0).train[0][0], Eyes(**FEW, grey=0.0).train[0][0]
+    grey, color = Eyes(**FEW, grey=1.0).train[0][0], Eyes(**FEW, grey=0.0).train[0][0]
     assert (grey == grey[..., :1]).all()
-    assert (colour != colour[..., :1]).any()
+    assert (color != color[..., :1]).any()
 
 
 def test_glasses_and_makeup_change_the_picture_but_never_the_mask():

@@ -61,7 +61,7 @@ def test_a_mask_saved_in_colour_is_taken_as_grey_if_its_channels_agree(tmp_path)
 
 def test_a_coloured_mask_is_refused(tmp_path):
     path = write_picture(tmp_path / "a.png", COLOURS)
-    with pytest.raises(LabError, match=r"a\.png is a colour picture: save masks with one channel"):
+    with pytest.raises(LabError, match=r"a\.png is a color picture: save masks with one channel"):
         read_mask(path)
 
 

@@ -20,7 +20,7 @@ def same(one, other) -> bool:
     return all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in pairs)
 
 
-def test_a_batch_is_normalised_images_and_whole_masks():
+def test_a_batch_is_normalized_images_and_whole_masks():
     made = loaders(batch_size=4)
     images, masks = next(iter(made.eval_loader("train")))
     assert (images.dtype, images.shape, images.is_contiguous()) == (torch.float32, (4, 3, 6, 8), True)

@@ -439,7 +439,7 @@ def training_head() -> nn.Module:
 
 @dataclass(frozen=True)
 class Case:
-    """How a network is made, the shape of its inputs, and whether a normalisation in it mixes channels."""
+    """How a network is made, the shape of its inputs, and whether a normalization in it mixes channels."""
 
     build: Callable[[], nn.Module]
     shapes: tuple[tuple[int, ...], ...] = ((2, 3, 8, 8),)

@@ -81,7 +81,7 @@ def loss_of(output: object) -> Tensor:
 
 
 def test_group_norm_is_exact_against_the_norm_over_the_channels_left() -> None:
-    """The reference is written out by hand: each group of channels normalised over its own that are left."""
+    """The reference is written out by hand: each group of channels normalized over its own that are left."""
     torch.manual_seed(0)
     model = nn.Sequential(conv(3, 8), nn.GroupNorm(2, 8), conv(8, 2)).eval()
     nn.init.normal_(model[1].weight)

@@ -1,4 +1,4 @@
-"""Methods made of methods: sums, products, ranks, normalisation, reduction, memory, saving."""
+"""Methods made of methods: sums, products, ranks, normalization, reduction, memory, saving."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_rank_average_shares_the_place_of_equal_scores(net: tuple[nn.Module, Cha
         ("rank", [1 / 3, 2 / 3, 1, 1 / 3, 1, 2 / 3, 3 / 4, 3 / 4]),
     ],
 )
-def test_normalised_within_layers(net: tuple[nn.Module, ChannelGraph], by: str, expected: list[float]) -> None:
+def test_normalized_within_layers(net: tuple[nn.Module, ChannelGraph], by: str, expected: list[float]) -> None:
     assert scored(Normalized(ONE, "layer", by), net) == pytest.approx(expected)
 
 
@@ -101,7 +101,7 @@ def test_gaussian_is_the_share_of_the_normal_distribution_below(net: tuple[nn.Mo
     assert scored(Normalized(ONE, "layer", "gaussian"), net)[6:] == [0.5, 0.5]
 
 
-def test_normalised_over_the_network(net: tuple[nn.Module, ChannelGraph]) -> None:
+def test_normalized_over_the_network(net: tuple[nn.Module, ChannelGraph]) -> None:
     total = sum(ONE.scores)
     assert scored(Normalized(ONE, "global", "sum"), net) == pytest.approx([score / total for score in ONE.scores])
 

@@ -13,7 +13,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import Downstream, Random, Taylor, WeightNorm
 from tests.importance.nets import EXAMPLE, NETS, batches, build
 
-Normalise = Callable[[Tensor], Tensor]
+Normalize = Callable[[Tensor], Tensor]
 Scores = dict[str, Tensor]
 
 
@@ -43,12 +43,12 @@ class Dense:
         return (module.weight.detach().abs() / (module.running_var + module.eps).sqrt()) ** self.norm
 
 
-def chain(net: Dense, first: Scores, unit: Normalise) -> Scores:
+def chain(net: Dense, first: Scores, unit: Normalize) -> Scores:
     conv2 = unit(net.scale("norm2") * net.back("head", first["head"]))
     return {"conv2": conv2, "conv1": unit(net.scale("norm1") * net.back("conv2", conv2))}
 
 
-def unet(net: Dense, first: Scores, unit: Normalise) -> Scores:
+def unet(net: Dense, first: Scores, unit: Normalize) -> Scores:
     join = unit(net.back("head", first["head"]))
     to_skip, to_rise = net.back("join", join).chunk(2)
     rise = unit(to_rise)
@@ -56,7 +56,7 @@ def unet(net: Dense, first: Scores, unit: Normalise) -> Scores:
     return {"join": join, "rise": rise, "down": down, "enter": unit(to_skip + net.back("down", down))}
 
 
-def residual(net: Dense, first: Scores, unit: Normalise) -> Scores:
+def residual(net: Dense, first: Scores, unit: Normalize) -> Scores:
     def tied(by_channel: Tensor) -> Tensor:
         """Both halves of a layer before or after the grouped convolution are tied place by place."""
         return by_channel.reshape(2, -1).mean(0).repeat(2)
@@ -70,13 +70,13 @@ def residual(net: Dense, first: Scores, unit: Normalise) -> Scores:
     return {"grouped": grouped, "project": project, "depthwise": depthwise, "expand": expand, "stem": stem}
 
 
-def flattened(net: Dense, first: Scores, unit: Normalise) -> Scores:
+def flattened(net: Dense, first: Scores, unit: Normalize) -> Scores:
     hidden = unit(net.back("head", first["head"]))
     return {"hidden": hidden, "conv": unit(net.back("hidden", hidden).reshape(-1, 4).sum(1))}
 
 
 WIRING = {"chain": chain, "unet": unet, "residual": residual, "flattened": flattened}
-UNITS: dict[str, Normalise] = {
+UNITS: dict[str, Normalize] = {
     "none": lambda scores: scores,
     "sum": lambda scores: scores / scores.sum(),
     "mean": lambda scores: scores / scores.mean(),

@@ -25,7 +25,7 @@ class Case:
     Attributes:
         make: builds it afresh.
         follows_filters: a permutation of filters permutes its scores.
-        sees_useless: a filter of zeros, normalised to zeros, is the least of its layer.
+        sees_useless: a filter of zeros, normalized to zeros, is the least of its layer.
         nets: the networks it can score.
     """
 
@@ -207,7 +207,7 @@ def permute_groups(model: nn.Module, graph: ChannelGraph, order: Tensor) -> None
 
 
 def silence(model: nn.Module, graph: ChannelGraph, group: int) -> None:
-    """Zero the filters, biases and normalisations of a group; whoever reads it keeps its weights."""
+    """Zero the filters, biases and normalizations of a group; whoever reads it keeps its weights."""
     with torch.no_grad():
         for layer, index in graph.group(group).filters:
             module = model.get_submodule(layer)

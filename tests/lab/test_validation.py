@@ -5,7 +5,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.validation import Validator, segmentation_scores
-from pruning_lab.training.compute import TrainSettings
+from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.losses import CrossEntropy
 from tests.small import TinyNet, make_batches, same_state, state_of
 
@@ -98,7 +98,7 @@ def test_training_flags_come_back_after_an_error() -> None:
 def test_lower_precision_changes_scores_little() -> None:
     model, batches = TinyNet(classes=3), make_batches(classes=3)
     full = validator().evaluate(model, batches)
-    half = validator(settings=TrainSettings(precision="bfloat16")).evaluate(model, batches)
+    half = validator(settings=ComputeSettings(precision="bfloat16")).evaluate(model, batches)
     assert half["loss"] == pytest.approx(full["loss"], rel=0.02)
 
 

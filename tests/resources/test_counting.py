@@ -9,7 +9,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.models import DeepLabV3, UNet
 from pruning_lab.resources.counting import measure, savings
-from pruning_lab.resources.running_totals import Ledger
+from pruning_lab.resources.running_totals import RunningTotals
 from tests.nets import TwoPaths, random_groups, traced
 
 MODELS = {
@@ -85,7 +85,7 @@ def test_savings_tell_what_the_removal_of_each_single_group_does() -> None:
 
 def test_the_ledger_agrees_with_a_measurement_after_every_strike() -> None:
     _, graph = traced()
-    ledger = Ledger(graph)
+    ledger = RunningTotals(graph)
     removed = torch.zeros(len(graph), dtype=torch.bool)
     for group in random_groups(graph, 0.6).nonzero().flatten().tolist():
         ledger.strike(group)

@@ -8,7 +8,7 @@ from torch import nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.training.compute import (
-    TrainSettings,
+    ComputeSettings,
     deterministic,
     random_state,
     resolve_device,
@@ -58,11 +58,11 @@ def test_a_device_that_does_not_exist_is_named() -> None:
 )
 def test_settings_name_what_is_wrong(arguments: dict, key: str) -> None:
     with pytest.raises(LabError, match=key):
-        TrainSettings(**arguments)
+        ComputeSettings(**arguments)
 
 
 def test_a_batch_and_a_model_take_the_layout_of_the_settings() -> None:
-    settings = TrainSettings(channels_last=True)
+    settings = ComputeSettings(channels_last=True)
     image, mask = settings.move(torch.rand(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64))
     assert image.is_contiguous(memory_format=torch.channels_last)
     assert mask.dtype == torch.int64
@@ -75,12 +75,12 @@ def test_a_model_that_returns_a_dict_is_named() -> None:
             return {"out": image}
 
     with pytest.raises(LabError, match="Wrapped returns a dict"):
-        TrainSettings().logits(Wrapped(), torch.rand(1, 3, 4, 4))
+        ComputeSettings().logits(Wrapped(), torch.rand(1, 3, 4, 4))
 
 
 def test_a_model_whose_output_has_another_size_is_named() -> None:
     with pytest.raises(LabError, match=r"AvgPool2d gives \[1, 3, 2, 2\] for images \[1, 3, 4, 4\]"):
-        TrainSettings().logits(nn.AvgPool2d(2), torch.rand(1, 3, 4, 4))
+        ComputeSettings().logits(nn.AvgPool2d(2), torch.rand(1, 3, 4, 4))
 
 
 def test_one_seed_seeds_every_generator() -> None:

@@ -12,7 +12,7 @@ from torch.optim import SGD
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
-from pruning_lab.training.compute import TrainSettings
+from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.distillation import (
     Answer,
     Attention,
@@ -49,7 +49,7 @@ def pruned_net(removed: tuple[int, ...] = (0, 2)) -> tuple[TinyNet, TinyNet, Cha
 def objective(
     method: Distillation | None, base: nn.Module, model: nn.Module, graph: ChannelGraph, **how: str
 ) -> Objective:
-    return objective_of(method, CrossEntropy(), base, model, graph, TrainSettings(**how))
+    return objective_of(method, CrossEntropy(), base, model, graph, ComputeSettings(**how))
 
 
 def term_value(method: Distillation, pruned: Answer, base: Answer, net: nn.Module, graph: ChannelGraph) -> float:
@@ -153,7 +153,7 @@ def test_only_the_pruned_model_learns(method: str, precision: str) -> None:
 
 def test_training_on_the_base_alone_brings_the_pruned_model_closer_to_it() -> None:
     base, model, graph = pruned_net()
-    learned = objective_of(SoftTargets(), lambda logits, mask: 0 * logits.sum(), base, model, graph, TrainSettings())
+    learned = objective_of(SoftTargets(), lambda logits, mask: 0 * logits.sum(), base, model, graph, ComputeSettings())
     rates = [
         train(
             model, lambda _: make_batches(), objective=learned, optimizer=SGD(model.parameters(), 0.05), epochs=epochs

@@ -6,7 +6,7 @@ import torch
 from torch.optim import SGD, AdamW
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.training.compute import TrainSettings
+from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.loop import NonFiniteLossError, TaskLoss, total_steps, train
 from pruning_lab.training.losses import CrossEntropy
 from pruning_lab.training.schedules import linear
@@ -18,7 +18,7 @@ def run(model: TinyNet, batches=None, **arguments):
     batches = make_batches() if batches is None else batches
     optimizer = arguments.pop("optimizer", None) or SGD(model.parameters(), lr=0.1)
     loader = arguments.pop("loader", lambda epoch: batches)
-    objective = TaskLoss(arguments.pop("loss", CrossEntropy()), arguments.get("settings") or TrainSettings())
+    objective = TaskLoss(arguments.pop("loss", CrossEntropy()), arguments.get("settings") or ComputeSettings())
     return train(model, loader, objective=objective, optimizer=optimizer, **arguments)
 
 
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 def test_the_clip_bounds_the_gradient() -> None:
     model = TinyNet()
     before = state_of(model)
-    run(model, steps=1, settings=TrainSettings(clip_norm=1e-3), optimizer=SGD(model.parameters(), lr=1.0))
+    run(model, steps=1, settings=ComputeSettings(clip_norm=1e-3), optimizer=SGD(model.parameters(), lr=1.0))
     moved = sum((after - before[name]).square().sum() for name, after in model.named_parameters())
     assert moved.sqrt().item() == pytest.approx(1e-3, rel=1e-3)
 
@@ -101,7 +101,7 @@ def test_channels_last_is_the_same_training_in_another_layout() -> None:
     for channels_last in (False, True):
         torch.manual_seed(0)
         model = TinyNet()
-        run(model, steps=2, settings=TrainSettings(channels_last=channels_last))
+        run(model, steps=2, settings=ComputeSettings(channels_last=channels_last))
         states.append(state_of(model))
     assert model.conv.weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(*states)
@@ -115,7 +115,7 @@ def test_lower_precision_trains_with_weights_and_loss_in_float32(precision: str)
         types.append(logits.dtype)
         return CrossEntropy()(logits, mask)
 
-    run(model, steps=2, loss=loss, settings=TrainSettings(precision=precision))
+    run(model, steps=2, loss=loss, settings=ComputeSettings(precision=precision))
     assert types == [torch.float32] * 2
     assert all(weight.dtype == torch.float32 for weight in model.parameters())
 

@@ -13,9 +13,9 @@ FINER = 3
 FRACTION_BITS = 4
 
 
-def blend(picture: Floats, colour: ArrayLike, share: Floats) -> None:
-    """Paint `colour` ([3] or [H, W, 3]) over `picture` [H, W, 3] in place, by `share` [H, W] (0..1)."""
-    picture += (np.asarray(colour, np.float32) - picture) * share[..., None]
+def blend(picture: Floats, color: ArrayLike, share: Floats) -> None:
+    """Paint `color` ([3] or [H, W, 3]) over `picture` [H, W, 3] in place, by `share` [H, W] (0..1)."""
+    picture += (np.asarray(color, np.float32) - picture) * share[..., None]
 
 
 def soft_noise(rng: np.random.Generator, height: int, width: int, cells: int) -> Floats:
@@ -41,6 +41,6 @@ def strokes(height: int, width: int, lines: Sequence[Floats], thickness: float) 
     return np.asarray(covered, np.float32) / np.float32(255)
 
 
-def tinted(rng: np.random.Generator, colour: ArrayLike, spread: float) -> Floats:
-    """Return `colour` [3] with each channel moved at random by about `spread`, kept in 0..1."""
-    return np.clip(np.asarray(colour) + rng.normal(0, spread, 3), 0, 1).astype(np.float32)
+def tinted(rng: np.random.Generator, color: ArrayLike, spread: float) -> Floats:
+    """Return `color` [3] with each channel moved at random by about `spread`, kept in 0..1."""
+    return np.clip(np.asarray(color) + rng.normal(0, spread, 3), 0, 1).astype(np.float32)

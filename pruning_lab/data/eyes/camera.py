@@ -10,7 +10,7 @@ from pruning_lab.data.eyes.brush import Floats, soft_noise
 def photograph(picture: Floats, grey: bool, blur: float, noise: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return uint8 [H, W, 3] of `picture` [H, W, 3] (0..1) under uneven light, blurred and noisy.
 
-    `blur` and `noise` scale how strong these are at most; `grey` photographs in shades of one colour.
+    `blur` and `noise` scale how strong these are at most; `grey` photographs in shades of one color.
     """
     lit = _light(picture, rng)
     if grey:

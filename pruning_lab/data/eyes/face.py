@@ -29,8 +29,8 @@ def paint_skin(picture: Floats, shape: EyeShape, makeup: bool, rng: np.random.Ge
     if makeup:
         over = -shape.under_upper_lid / shape.unit
         shadow = np.exp(-np.clip(over, 0, None) / rng.uniform(0.08, 0.25)) * coverage(over, 0.1)
-        colour = tinted(rng, MAKEUP_COLOURS[rng.integers(len(MAKEUP_COLOURS))], 0.06)
-        blend(picture, colour, shadow * rng.uniform(0.3, 0.85) * _beside_the_eye(shape, 1.3))
+        color = tinted(rng, MAKEUP_COLOURS[rng.integers(len(MAKEUP_COLOURS))], 0.06)
+        blend(picture, color, shadow * rng.uniform(0.3, 0.85) * _beside_the_eye(shape, 1.3))
     _paint_brow(picture, shape, rng)
 
 
@@ -78,12 +78,12 @@ def paint_lids(picture: Floats, shape: EyeShape, makeup: bool, rng: np.random.Ge
     blend(picture, (0.08, 0.06, 0.06), root * rng.uniform(0.3, 0.9))
 
     height, width = shape.iris.shape
-    colour = _hair_colour(rng)
+    color = _hair_colour(rng)
     width_of_hair = rng.uniform(0.016, 0.028) * (1.6 if makeup else 1.0) * shape.unit
     upper = _lashes(shape, shape.upper_lid, int(rng.integers(14, 46)), rng.uniform(0.14, 0.42), rng)
     lower = _lashes(shape, shape.lower_lid, int(rng.integers(6, 30)), rng.uniform(0.05, 0.16), rng)
-    blend(picture, colour, strokes(height, width, upper, width_of_hair) * rng.uniform(0.45, 1.0))
-    blend(picture, colour, strokes(height, width, lower, 0.7 * width_of_hair) * rng.uniform(0.2, 0.8))
+    blend(picture, color, strokes(height, width, upper, width_of_hair) * rng.uniform(0.45, 1.0))
+    blend(picture, color, strokes(height, width, lower, 0.7 * width_of_hair) * rng.uniform(0.2, 0.8))
 
 
 def _lashes(shape: EyeShape, lid: Lid, hairs: int, length: float, rng: np.random.Generator) -> list[Floats]:

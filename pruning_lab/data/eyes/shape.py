@@ -1,4 +1,4 @@
-"""The geometry of one drawn eye: where its lids, iris and pupil are, exactly. Knows nothing of colours.
+"""The geometry of one drawn eye: where its lids, iris and pupil are, exactly. Knows nothing of colors.
 
 Two systems of coordinates: pixels, and the eye's own, in which the corners of the lids lie at (-1, 0) and (1,
 0).

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph.cutting.held_tensors import Holders, Modules, held_tensor, holders_of
 from pruning_lab.graph.cutting.module_sizes import fit_attributes
-from pruning_lab.graph.cutting.slices import Kept, left_of
+from pruning_lab.graph.cutting.slices import Kept, kept_part
 from pruning_lab.graph.structure.channels import Channels, Groups
 from pruning_lab.graph.structure.id_rows import Remaining
 
@@ -104,11 +104,11 @@ def _replace(change: Change, holders: Holders) -> Tensor:
     A new Parameter, and not new data in the old one: a graph that autograd still holds would remember the old shape.
     """
     old, keep = change.tensor, change.keep
-    new = left_of(old, keep)
+    new = kept_part(old, keep)
     if isinstance(old, nn.Parameter):
         new = nn.Parameter(new, requires_grad=old.requires_grad)
         if old.grad is not None:
-            new.grad = left_of(old.grad, keep)
+            new.grad = kept_part(old.grad, keep)
     for held, key in holders[id(old)]:
         held[key] = new
     return new
@@ -122,7 +122,7 @@ def _renew_computed(modules: Modules, change: Change) -> None:
     held = vars(modules[owner])
     computed = held.get("weight")
     if isinstance(computed, Tensor) and computed.shape == change.tensor.shape:
-        held["weight"] = left_of(computed, change.keep)
+        held["weight"] = kept_part(computed, change.keep)
 
 
 def _replace_in_optimizer(optimizer: torch.optim.Optimizer, changes: list[Change], replaced: list[Tensor]) -> None:
@@ -132,7 +132,7 @@ def _replace_in_optimizer(optimizer: torch.optim.Optimizer, changes: list[Change
     for change, new in zip(changes, replaced, strict=True):
         if change.tensor in optimizer.state:
             optimizer.state[new] = {
-                key: left_of(item, change.keep) if isinstance(item, Tensor) and item.dim() > 0 else item
+                key: kept_part(item, change.keep) if isinstance(item, Tensor) and item.dim() > 0 else item
                 for key, item in optimizer.state.pop(change.tensor).items()
             }
 

@@ -48,7 +48,7 @@ def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
 
 
 def _held_weight(module: nn.Module) -> Tensor | None:
-    """The weight, or the tensor of its shape from which a parametrisation computes it."""
+    """The weight, or the tensor of its shape from which a parametrization computes it."""
     if nn.utils.parametrize.is_parametrized(module, "weight"):
         parts = module.get_submodule("parametrizations.weight")
         return max(parts.parameters(recurse=False), key=Tensor.numel)

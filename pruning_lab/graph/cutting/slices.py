@@ -33,14 +33,14 @@ class Kept:
 
     @cached_property
     def blocks(self) -> list[tuple[slice, slice]]:
-        """Runs of neighbours that are left: where each was, and where it is then."""
+        """Runs of neighbors that are left: where each was, and where it is then."""
         ends = [*self.gone.tolist(), len(self.index) + len(self.gone)]
         starts = [0, *(end + 1 for end in ends[:-1])]
         runs = [(number, start, end) for number, (start, end) in enumerate(zip(starts, ends, strict=True))]
         return [(slice(start, end), slice(start - n, end - n)) for n, start, end in runs if start < end]
 
 
-def left_of(tensor: Tensor, keep: Mapping[int, Kept]) -> Tensor:
+def kept_part(tensor: Tensor, keep: Mapping[int, Kept]) -> Tensor:
     """The part of a tensor that is left, in memory of its own and in the same memory format, detached.
 
     Args:

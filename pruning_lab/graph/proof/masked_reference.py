@@ -1,4 +1,4 @@
-"""What a masked network would give if its normalisations saw only the channels that are left. Knows no rule's details.
+"""What a masked network would give if its normalizations saw only the channels that are left. Knows no rule's details.
 
 A mask leaves all channels in place, and so a softmax or a norm over channels still sees them; a cut takes them away.
 Here the exported graph itself is run: where an operator mixes channels, its operands are cut to what is left, the
@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from pruning_lab.common.modules import tensors_in
-from pruning_lab.graph.tracing.labelled import Value
+from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.rules import MIXING
 
 aten = torch.ops.aten
@@ -75,7 +75,7 @@ class _Run(fx.Interpreter):
 
     def _left(self, value: Any) -> dict[int, Tensor]:
         """Dimension -> indices that are left, for the dimensions that lose any."""
-        if not isinstance(value, Value):
+        if not isinstance(value, Labelled):
             return {}
         left = {dim: (~self.gone[row]).nonzero().squeeze(1) for dim, row in value.axes.items()}
         return {dim: index for dim, index in left.items() if len(index) < value.shape[dim]}
@@ -83,7 +83,7 @@ class _Run(fx.Interpreter):
     def _is_all_gone(self, value: Any) -> bool:
         return any(len(index) == 0 for index in self._left(value).values())
 
-    def _spread(self, result: Tensor, value: Value) -> Tensor:
+    def _spread(self, result: Tensor, value: Labelled) -> Tensor:
         for dim, index in self._left(value).items():
             shape = [*result.shape]
             shape[dim] = value.shape[dim]

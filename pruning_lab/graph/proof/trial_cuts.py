@@ -36,7 +36,7 @@ MOST_TRIALS = 64
 def verify(model: nn.Module, graph: Channels, groups: Tensor | list[int], inputs: Inputs) -> float:
     """Cut one copy of the model, mask another, run both in evaluation mode, and compare. Nothing is changed.
 
-    Where a normalisation mixes channels, the masked copy's normalisation is taken over the channels that are left. All
+    Where a normalization mixes channels, the masked copy's normalization is taken over the channels that are left. All
     is done in double precision where the model runs so, since float32 rounds to ten bits on some devices.
 
     Args:
@@ -109,7 +109,7 @@ def _relative(one: Tensor, other: Tensor) -> float:
 def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> Channels:
     """The graph with those groups frozen whose cut breaks the model, or makes it compute something else."""
     claims = _claims(graph, reading)
-    trial = _Trial(model, graph, reading, inputs)
+    trial = _TrialCuts(model, graph, reading, inputs)
     if all(trial(chosen) is None for chosen in _rounds(claims, trial.generator)):
         return graph
     graph, guilty = _with_held_sizes(model, graph, reading, inputs, claims)
@@ -128,14 +128,14 @@ def _with_held_sizes(
     """Let cuts set attributes that look like the numbers at fault. Whatever fails with these is tried without."""
     held = held_sizes(model, graph, reading.sizes)
     following = graph.with_held(held)
-    guilty = _guilty(claims, _Trial(model, following, reading, inputs))
+    guilty = _guilty(claims, _TrialCuts(model, following, reading, inputs))
     if not guilty or not held:
         return following, guilty
     failing = list(guilty)
     groups = torch.tensor([index for claim in failing for index in claim.groups])
     kept = [one for one in held if not any(bool(torch.isin(row, groups).any()) for row in one.rows)]
     remaining = graph.with_held(kept)
-    return remaining, _guilty(failing, _Trial(model, remaining, reading, inputs))
+    return remaining, _guilty(failing, _TrialCuts(model, remaining, reading, inputs))
 
 
 def _blame_connections(graph: Channels, reading: Reading, guilty: Mapping[_Claim, str]) -> None:
@@ -181,7 +181,7 @@ def _claims(graph: Channels, reading: Reading) -> list[_Claim]:
     return claims
 
 
-class _Trial:
+class _TrialCuts:
     """Cuts some groups of claims from a copy of the model and tells what goes wrong."""
 
     def __init__(self, model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> None:
@@ -251,7 +251,7 @@ def _rounds(claims: list[_Claim], generator: torch.Generator) -> list[list[_Clai
     return [chosen for chosen in (claims, *halves, [claim for claim in claims if claim.contracted]) if chosen]
 
 
-def _guilty(claims: list[_Claim], trial: _Trial) -> dict[_Claim, str]:
+def _guilty(claims: list[_Claim], trial: _TrialCuts) -> dict[_Claim, str]:
     """Claims that fail in some round, and what happens then."""
     found: dict[_Claim, str] = {}
     for chosen in _rounds(claims, trial.generator):
@@ -259,7 +259,7 @@ def _guilty(claims: list[_Claim], trial: _Trial) -> dict[_Claim, str]:
     return found
 
 
-def _bisect(claims: list[_Claim], trial: _Trial) -> dict[_Claim, str]:
+def _bisect(claims: list[_Claim], trial: _TrialCuts) -> dict[_Claim, str]:
     """The claims that fail on their own, found by halving; claims that fail only together all count.
 
     When too many trials have been spent, claims that fail together count as they stand.

@@ -48,19 +48,19 @@ class Channels:
         original: layer name -> int64 [out_channels], the index that each filter had when the model was traced.
         original_widths: layer name -> filters that it had then.
         frozen: layer name -> why its filters can't be cut (or some of them, then the text says how many).
-        mixed: layer name -> the normalisation over channels against which a cut of its filters is exact.
+        mixed: layer name -> the normalization over channels against which a cut of its filters is exact.
         unused: layers that nothing runs, or whose result nothing reads.
         prunable: bool [n_groups], False where a group feeds the model's output, or is frozen.
         consumers: every read of channels by a layer.
         tensors: parameter and buffer name -> its sizes and the groups along its dimensions.
         costs: multiply-accumulates, operator by operator.
         group_counts: layer name -> group ids of which as many are left as the convolution has groups.
-        channel_counts: normalisation -> group ids of its channels, for those that hold no tensor to count.
+        channel_counts: normalization -> group ids of its channels, for those that hold no tensor to count.
         contracted: bool [n_groups], True where two activations are multiplied and summed over the group.
-        mixing: bool [n_groups], True where a normalisation over channels sees the group.
+        mixing: bool [n_groups], True where a normalization over channels sees the group.
         frozen_groups: group id -> why it can't be cut.
         held: attributes of modules that hold numbers of channels; a cut sets them anew.
-        flows: which layer's output reaches which layer, and through which normalisations.
+        flows: which layer's output reaches which layer, and through which normalizations.
         memory: sizes and lifetimes of a forward pass's values; None for a model that can't be exported.
     """
 

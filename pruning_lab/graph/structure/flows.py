@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The output of layer `source` reaches the input of layer `reader`, through the normalisations `norms` in turn."""
+    """The output of layer `source` reaches the input of layer `reader`, through the normalizations `norms` in turn."""
 
     source: str
     reader: str
@@ -25,7 +25,7 @@ class Flows:
     """Many flows in little memory: in a residual network every layer feeds all the later ones.
 
     Attributes:
-        layers, norms: every distinct layer, and every distinct sequence of normalisations.
+        layers, norms: every distinct layer, and every distinct sequence of normalizations.
         places: int32 [flows, 3], the places of source and reader in `layers` and that of the rest in `norms`.
     """
 

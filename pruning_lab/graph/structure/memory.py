@@ -18,7 +18,7 @@ NONE = -1
 class LiveValues:
     """Size and lifetime of every value of a forward pass.
 
-    Value i has `bytes_each[i]` x the lengths of `rows[f]`, f in `factors[i]`, bytes.
+    Labelled i has `bytes_each[i]` x the lengths of `rows[f]`, f in `factors[i]`, bytes.
 
     Attributes:
         bytes_each: int64 [n].

@@ -1,7 +1,7 @@
 """Connections that a user gives by hand: who reads which filter, in the original model's indices.
 
 They override what the trace found for the layers that they answer for. Where a model can't be exported at all, they
-are all there is: one forward pass then tells which layers run, and which normalisations follow which layer directly.
+are all there is: one forward pass then tells which layers run, and which normalizations follow which layer directly.
 Knows modules and the interpreter, and nothing of surgery.
 """
 
@@ -17,7 +17,7 @@ from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.common.modules import in_mode, random_kept
 from pruning_lab.graph.tracing.export import TraceError
 from pruning_lab.graph.tracing.interpreter import Interpreter, Links
-from pruning_lab.graph.tracing.labelled import Value
+from pruning_lab.graph.tracing.labelled import Labelled
 
 aten = torch.ops.aten
 
@@ -89,7 +89,7 @@ def interpret_by_hand(
 
 
 class _Call:
-    """One layer or normalisation as it ran: its sizes, and the layer whose output it took directly, if any."""
+    """One layer or normalization as it ran: its sizes, and the layer whose output it took directly, if any."""
 
     def __init__(self, name: str, module: nn.Module, image: Tensor, producer: str | None) -> None:
         self.name, self.module, self.producer = name, module, producer
@@ -129,7 +129,7 @@ _PASSING = (
 
 
 def _record(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[_Call]:
-    """Run the model once in evaluation mode and note its layers and normalisations in the order of their first call."""
+    """Run the model once in evaluation mode and note its layers and normalizations in the order of their first call."""
     calls: dict[str, _Call] = {}
     producers: dict[int, str] = {}
     kept_alive: list[Tensor] = []
@@ -177,7 +177,7 @@ def _interpret(interpreter: Interpreter, call: _Call) -> None:
     dim = len(call.shape) - 1 if isinstance(call.module, nn.Linear) else 1
     node = fx.Node(fx.Graph(), call.name.replace(".", "_"), "call_function", operator, (), {})
     node.meta["val"] = torch.empty(call.result, device="meta")
-    interpreter.rules[operator](interpreter, node, Value(call.shape, {dim: row}), *arguments)
+    interpreter.rules[operator](interpreter, node, Labelled(call.shape, {dim: row}), *arguments)
 
 
 def _operator(interpreter: Interpreter, call: _Call) -> tuple[Any, list[Any]]:

@@ -32,7 +32,7 @@ Canonical = Mapping[str, str]
 """Name of a parameter -> the name that stands for it, where one parameter has several."""
 
 Reach = dict[tuple[str, tuple[str, ...]], None]
-"""(layer, normalisations since): an ordered set."""
+"""(layer, normalizations since): an ordered set."""
 
 
 def flows_of(program: ExportedProgram, canonical: Canonical | None = None) -> tuple[Flow, ...]:

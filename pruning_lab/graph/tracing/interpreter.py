@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from pruning_lab.common.modules import layer_name
-from pruning_lab.graph.tracing.labelled import Value
+from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.labels import FIXED, LabelSpace
 
 
@@ -61,7 +61,7 @@ class Interpreter:
         self.rules, self.canonical = rules, canonical
         self.links: Links = links or {}
         self.space = LabelSpace()
-        self.tensors: dict[str, Value] = {}
+        self.tensors: dict[str, Labelled] = {}
         self.layers: dict[str, Tensor] = {}
         self.reads: list[Read] = []
         self.costs: list[Cost] = []
@@ -90,7 +90,7 @@ class Interpreter:
                 values[node] = self._placeholder(node, names, node in read)
         self._run_nodes(program.graph_module, values)
         for node in outputs:
-            for value in values_in(values[node]):
+            for value in labelled_in(values[node]):
                 self.space.freeze(value.labels(), "feeds the model's output")
         return values
 
@@ -121,18 +121,18 @@ class Interpreter:
             return tensor
         name = names.get(node.name)
         if name is None:
-            return Value(tuple(tensor.shape))
+            return Labelled(tuple(tensor.shape))
         if is_read:
             self.used.add(name)
         if not node.users:
             return None
         return self.parameter(name, tensor)
 
-    def parameter(self, name: str, tensor: Tensor) -> Value:
+    def parameter(self, name: str, tensor: Tensor) -> Labelled:
         """A parameter or buffer, with labels along all its dimensions."""
         if name not in self.tensors:
             axes = {d: self.space.fresh(size) for d, size in enumerate(tensor.shape)}
-            self.tensors[name] = Value(tuple(tensor.shape), axes, (name,))
+            self.tensors[name] = Labelled(tuple(tensor.shape), axes, (name,))
         return self.tensors[name]
 
     def connected(self, consumer: str, row: Tensor) -> Tensor:
@@ -160,13 +160,13 @@ class Interpreter:
         except (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError):
             # An operator may be called in ways that nobody foresaw. Less is pruned then, and nothing breaks.
             result = self.rules["unknown"](self, node, *args, **kwargs)
-        sources = [value for source in node.all_input_nodes for value in values_in(values[source])]
+        sources = [value for source in node.all_input_nodes for value in labelled_in(values[source])]
         if sources and all(value.parameters for value in sources):
             made_of = tuple(dict.fromkeys(name for value in sources for name in value.parameters))
             return _with_parameters(result, made_of)
         return _with_parameters(result, ()) if sources else result
 
-    def axis(self, value: Value, dim: int) -> Tensor:
+    def axis(self, value: Labelled, dim: int) -> Tensor:
         """Labels along a dimension, int64 [shape[dim]]; FIXED where it has none."""
         dim %= value.ndim
         found = value.axes.get(dim)
@@ -191,7 +191,7 @@ class Interpreter:
             self.suspects.append((self.node_name, labels))
             self.sizes.extend((self.module_path, rows) for rows in sizes)
 
-    def layer(self, weight: Value, filters: Tensor) -> str:
+    def layer(self, weight: Labelled, filters: Tensor) -> str:
         """Register the filters of a layer under its module path; a layer that runs twice is registered once.
 
         Returns:
@@ -207,7 +207,7 @@ class Interpreter:
     def _size(self, name: str) -> int:
         return math.prod(self.tensors[name].shape)
 
-    def read(self, layer: str, weight: Value, dim: int, channels: Tensor) -> None:
+    def read(self, layer: str, weight: Labelled, dim: int, channels: Tensor) -> None:
         """A layer reads `channels` through dimension `dim` of its weight."""
         size = weight.shape[dim]
         sliced = [
@@ -222,10 +222,10 @@ class Interpreter:
             self.costs.append(Cost(layer, coefficient, factors))
 
 
-def values_in(tree: Any) -> Iterator[Value]:
+def labelled_in(tree: Any) -> Iterator[Labelled]:
     """All Values in nested arguments or results."""
-    for leaf in pytree.tree_leaves(tree, is_leaf=lambda item: isinstance(item, Value)):
-        if isinstance(leaf, Value):
+    for leaf in pytree.tree_leaves(tree, is_leaf=lambda item: isinstance(item, Labelled)):
+        if isinstance(leaf, Labelled):
             yield leaf
 
 
@@ -249,7 +249,7 @@ def module_path(node: fx.Node) -> str:
 
 
 def _with_parameters(result: Any, made_of: tuple[str, ...]) -> Any:
-    if isinstance(result, Value):
+    if isinstance(result, Labelled):
         return result if result.parameters == made_of else replace(result, parameters=made_of)
     if isinstance(result, list):
         return [_with_parameters(item, made_of) for item in result]

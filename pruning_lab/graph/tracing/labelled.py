@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Value:
+class Labelled:
     """A tensor seen by its labels.
 
     Attributes:

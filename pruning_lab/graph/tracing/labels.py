@@ -1,7 +1,7 @@
 """Labels: integers that say which channel an element belongs to, and the ties between them.
 
 Knows nothing of networks. A label is given out by `fresh`; `tie` says that two labels can only be removed together;
-`freeze` says that a label can't be removed, and why; `mix` says that removing it changes a normalisation.
+`freeze` says that a label can't be removed, and why; `mix` says that removing it changes a normalization.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LabelSpace:
             self._frozen.append((free, reason))
 
     def mix(self, labels: Tensor, reason: str) -> None:
-        """A cut of these labels is exact only against the normalisation over the channels that are left."""
+        """A cut of these labels is exact only against the normalization over the channels that are left."""
         free = labels[labels != FIXED]
         if free.numel():
             self._mixed.append((free, reason))
@@ -81,7 +81,7 @@ class LabelSpace:
         return _first_reasons(self._frozen, component)
 
     def mixed_components(self, component: np.ndarray) -> dict[int, str]:
-        """Component -> the first normalisation that mixes one of its labels."""
+        """Component -> the first normalization that mixes one of its labels."""
         return _first_reasons(self._mixed, component)
 
 

@@ -20,7 +20,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from pruning_lab.graph.structure.memory import NONE, LiveValues
-from pruning_lab.graph.tracing.labelled import Value
+from pruning_lab.graph.tracing.labelled import Labelled
 
 
 def live_values(
@@ -95,13 +95,13 @@ def _storages(node: fx.Node) -> Iterator[tuple[Tensor, int]]:
             yield tensor, tensor.untyped_storage()._cdata
 
 
-def _value_of(found: Any, index: int) -> Value | None:
+def _value_of(found: Any, index: int) -> Labelled | None:
     if isinstance(found, (tuple, list)):
         found = found[index] if index < len(found) else None
-    return found if isinstance(found, Value) else None
+    return found if isinstance(found, Labelled) else None
 
 
-def _size(tensor: Tensor, value: Value | None, group_of_label: Tensor) -> tuple[int, list[Tensor]]:
+def _size(tensor: Tensor, value: Labelled | None, group_of_label: Tensor) -> tuple[int, list[Tensor]]:
     """Bytes for one entry of each of the rows on which a value's size depends, and these rows."""
     whole = tensor.untyped_storage().nbytes()
     if value is None or value.shape != tuple(tensor.shape):

@@ -1,4 +1,4 @@
-"""One pass over batches with hooks: what layers give out (before normalisation) and what they read (after it).
+"""One pass over batches with hooks: what layers give out (before normalization) and what they read (after it).
 
 Knows modules and the graph's names; not what is made of the activations.
 """
@@ -39,7 +39,7 @@ def observe_outputs(model: nn.Module, graph: ChannelGraph, batches: Batches, obs
 def observe_reads(model: nn.Module, graph: ChannelGraph, batches: Batches, observe: Observe) -> None:
     """Run the model in evaluation mode and show `observe` what every layer reads, [N, in_channels, *sides].
 
-    This is where a channel has passed its normalisation and activation, whatever they are. A layer that reads
+    This is where a channel has passed its normalization and activation, whatever they are. A layer that reads
     no group's channels is not shown.
 
     Raises:

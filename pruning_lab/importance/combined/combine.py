@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.combined.normalized import normalise
+from pruning_lab.importance.combined.normalized import normalize
 from pruning_lab.importance.contract import Batches, Importance, replayable
 
 
@@ -79,7 +79,7 @@ class RankAverage:
     def __call__(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> Tensor:
         everywhere = torch.zeros(len(graph), dtype=torch.int64)
         scores = _all_scores(self.methods, model, graph, batches)
-        ranks = torch.stack([normalise(row, everywhere, "rank") for row in scores])
+        ranks = torch.stack([normalize(row, everywhere, "rank") for row in scores])
         total = 1.0 if self.weights is None else sum(self.weights)
         return _weighted(ranks, self.weights) / total
 

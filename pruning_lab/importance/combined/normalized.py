@@ -12,12 +12,12 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance.contract import Batches, Importance
 from pruning_lab.importance.scopes import SCOPES, scope_of
 
-NORMALISATIONS = ("none", "mean", "max", "sum", "rank", "gaussian")
+NORMALIZATIONS = ("none", "mean", "max", "sum", "rank", "gaussian")
 
 
 @dataclass(frozen=True)
 class Normalized:
-    """Another method's scores, each normalised by those of its scope.
+    """Another method's scores, each normalized by those of its scope.
 
     Args:
         method: gives the scores.
@@ -34,20 +34,20 @@ class Normalized:
     def __post_init__(self) -> None:
         if self.scope not in SCOPES:
             raise LabError(f"importance.scope={self.scope} is not known; use one of {', '.join(SCOPES)}")
-        if self.by not in NORMALISATIONS:
-            raise LabError(f"importance.by={self.by} is not known; use one of {', '.join(NORMALISATIONS)}")
+        if self.by not in NORMALIZATIONS:
+            raise LabError(f"importance.by={self.by} is not known; use one of {', '.join(NORMALIZATIONS)}")
 
     def __call__(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> Tensor:
-        return normalise(self.method(model, graph, batches), scope_of(model, graph, self.scope), self.by)
+        return normalize(self.method(model, graph, batches), scope_of(model, graph, self.scope), self.by)
 
 
-def normalise(scores: Tensor, scope: Tensor, by: str) -> Tensor:
-    """Normalise within scopes.
+def normalize(scores: Tensor, scope: Tensor, by: str) -> Tensor:
+    """Normalize within scopes.
 
     Args:
         scores: float [n].
         scope: int64 [n], the number of each entry's scope.
-        by: one of NORMALISATIONS. A scope whose mean, max or sum is 0 stays as it is.
+        by: one of NORMALIZATIONS. A scope whose mean, max or sum is 0 stays as it is.
 
     Returns:
         float32 [n].

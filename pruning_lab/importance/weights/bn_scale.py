@@ -1,4 +1,4 @@
-"""The scale of the normalisation that a group's channels pass. Knows normalisations' weights alone.
+"""The scale of the normalization that a group's channels pass. Knows normalizations' weights alone.
 
 Source: Liu et al., "Learning efficient convolutional networks through network slimming" (2017), which also trains with
 an L1 penalty on these scales; without one, the scores say less.
@@ -15,12 +15,12 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance.contract import Batches, over_ids
 
-NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 @dataclass(frozen=True)
 class BnScale:
-    """Mean |gamma| over all normalisations of a group's channels.
+    """Mean |gamma| over all normalizations of a group's channels.
 
     A group without one gets the highest score there is: it leaves last, since nothing is known against it.
     """
@@ -29,11 +29,11 @@ class BnScale:
         ids, scales = [], []
         for name, module in model.named_modules():
             info = graph.tensors.get(f"{name}.weight")
-            if isinstance(module, NORMALISATIONS) and info is not None and list(info.axes) == [0]:
+            if isinstance(module, NORMALIZATIONS) and info is not None and list(info.axes) == [0]:
                 ids.append(info.axes[0])
                 scales.append(module.weight.detach().abs().float().cpu())
         if not ids:
-            raise LabError("importance bn_scale needs a normalisation with a scale, and this model has none; use l1")
+            raise LabError("importance bn_scale needs a normalization with a scale, and this model has none; use l1")
         groups = torch.cat(ids)
         scores = over_ids(groups, torch.cat(scales), len(graph), "mean")
         unseen = torch.ones(len(graph), dtype=torch.bool)

@@ -16,7 +16,7 @@ WAIT_PER_SECOND_OF_TRYING = 10.0
 LONGEST = 120
 
 
-class Backlog:
+class Deliveries:
     """Calls made in order; what an outage stops is kept for later, what is refused is dropped and said.
 
     `is_outage` tells an error that passes (keep the call) from a refusal (drop it). `lost` is True while

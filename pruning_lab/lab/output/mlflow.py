@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock
 
 from pruning_lab.common.errors import LabError, first_line
-from pruning_lab.lab.output.deliveries import LONGEST, Backlog
+from pruning_lab.lab.output.deliveries import LONGEST, Deliveries
 from pruning_lab.lab.output.tracker import Status
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class MlflowTracker:
         self.experiment = experiment
         self.run_name = run_name
         self.run_id = ""
-        self._backlog = Backlog(_is_outage)
+        self._backlog = Deliveries(_is_outage)
 
     @property
     def lost(self) -> bool:

@@ -38,7 +38,7 @@ class LayerFacts:
         macs_share, weights_share: fractions of the whole model's.
         floor: `filters`, `flops` or `weights` -> the count that must stay.
         tied: other layers with filters of the same groups.
-        frozen, mixed: why filters can't be cut, and against which normalisation a cut is exact; empty for neither.
+        frozen, mixed: why filters can't be cut, and against which normalization a cut is exact; empty for neither.
         filters_at_budget: left when the budget is met, or when floors stop the run.
     """
 

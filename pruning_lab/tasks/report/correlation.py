@@ -41,7 +41,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Court:
+class ScoringSetup:
     """Everything that a base's methods are judged with: the base, and the same images for all of them."""
 
     base: str
@@ -58,7 +58,7 @@ class Court:
 
 
 @dataclass(frozen=True)
-class Truth:
+class AblationScores:
     """What full ablation found, for each half of the images: the effect of every group, [n_groups]."""
 
     halves: list[list[float]]
@@ -92,20 +92,20 @@ def judge(
     Raises:
         LabError: the base is in none of the caches, or the config of a run can't be built any more.
     """
-    court, cache = open_court(next(iter(methods.values())), images, effect, caches, config, reporter)
-    with reporter.task(f"ablation of base {court.base}", None):
-        truth = ablation_of(court, cache)
-    agreements = [_reliability(court, truth)]
-    with reporter.task(f"correlations on base {court.base}", len(methods)) as task:
+    setup, cache = open_setup(next(iter(methods.values())), images, effect, caches, config, reporter)
+    with reporter.task(f"ablation of base {setup.base}", None):
+        truth = ablation_scores_of(setup, cache)
+    agreements = [_reliability(setup, truth)]
+    with reporter.task(f"correlations on base {setup.base}", len(methods)) as task:
         for name, run in methods.items():
-            agreements.append(agreement(court, truth, name, run.config["importance"]))
+            agreements.append(agreement(setup, truth, name, run.config["importance"]))
             task.advance()
     return agreements
 
 
-def open_court(
+def open_setup(
     run: Run, images: int, effect: str, caches: Sequence[Path], config: Mapping[str, Any], reporter: Reporter
-) -> tuple[Court, Path]:
+) -> tuple[ScoringSetup, Path]:
     """The base of a run with its channel graph and images, and the cache that it came from."""
     base, seed = run.cards.base_hash, run.cards.seed
     cache = next((folder for folder in caches if (folder / base).is_dir()), None)
@@ -120,35 +120,35 @@ def open_court(
     seed_everything(seed)
     model = lab.settings.place(model).eval()
     graph = ChannelGraph.trace(model, lab.example(), connections=lab.connections)
-    return Court(base, model, graph, lab.loaders(seed).score_batches(images), seed, effect), cache
+    return ScoringSetup(base, model, graph, lab.loaders(seed).score_batches(images), seed, effect), cache
 
 
-def ablation_of(court: Court, cache: Path) -> Truth:
+def ablation_scores_of(setup: ScoringSetup, cache: Path) -> AblationScores:
     """Full ablation of every group on each half of the images, from the cache where it has been done before."""
-    path = cache / f"{court.base}.ablation_{court.effect}_{court.images}_images_seed_{court.seed}.json"
+    path = cache / f"{setup.base}.ablation_{setup.effect}_{setup.images}_images_seed_{setup.seed}.json"
     if path.is_file():
-        stored = Truth(**json.loads(path.read_text(encoding="utf-8")))
-        if len(stored.halves[0]) == len(court.graph):
+        stored = AblationScores(**json.loads(path.read_text(encoding="utf-8")))
+        if len(stored.halves[0]) == len(setup.graph):
             return stored
-    halves = [half for half in _halves(court.batches) if len(half[0])]
+    halves = [half for half in _halves(setup.batches) if len(half[0])]
     started = time.perf_counter()
-    scores = [Ablation(effect=court.effect)(court.model, court.graph, [half]).tolist() for half in halves]
-    truth = Truth(scores, [len(image) for image, _ in halves], time.perf_counter() - started)
+    scores = [Ablation(effect=setup.effect)(setup.model, setup.graph, [half]).tolist() for half in halves]
+    truth = AblationScores(scores, [len(image) for image, _ in halves], time.perf_counter() - started)
     write_atomically(path, json.dumps(asdict(truth)) + "\n")
     return truth
 
 
-def agreement(court: Court, truth: Truth, name: str, importance: Mapping[str, Any]) -> Agreement:
+def agreement(setup: ScoringSetup, truth: AblationScores, name: str, importance: Mapping[str, Any]) -> Agreement:
     """One method's record; where it can't score the base, the record says why."""
-    seed_everything(court.seed)
+    seed_everything(setup.seed)
     started = time.perf_counter()
     try:
         method: Importance = build(OmegaConf.create(dict(importance)))
-        scores = check_scores(method(court.model, court.graph, court.batches), court.graph, method)
+        scores = check_scores(method(setup.model, setup.graph, setup.batches), setup.graph, method)
     except LabError as error:
-        return _record(court, name, None, math.nan, str(error))
+        return _record(setup, name, None, math.nan, str(error))
     seconds = time.perf_counter() - started
-    return _record(court, name, correlations(scores, truth.whole, court.graph), seconds)
+    return _record(setup, name, correlations(scores, truth.whole, setup.graph), seconds)
 
 
 def correlations(scores: Tensor, truth: Tensor, graph: ChannelGraph) -> tuple[float, float]:
@@ -180,27 +180,29 @@ def _spearman(scores: Tensor, truth: Tensor) -> float:
     return float(spearmanr(scores.numpy(), truth.numpy()).statistic)
 
 
-def _reliability(court: Court, truth: Truth) -> Agreement:
+def _reliability(setup: ScoringSetup, truth: AblationScores) -> Agreement:
     """The judge's own record: what one half of its images says beside the other."""
     if len(truth.halves) < 2:
-        return _record(court, JUDGE, (math.nan, math.nan), truth.seconds)
+        return _record(setup, JUDGE, (math.nan, math.nan), truth.seconds)
     first, second = (torch.tensor(half, dtype=torch.float64) for half in truth.halves)
-    return _record(court, JUDGE, correlations(first, second, court.graph), truth.seconds)
+    return _record(setup, JUDGE, correlations(first, second, setup.graph), truth.seconds)
 
 
-def _record(court: Court, name: str, found: tuple[float, float] | None, seconds: float, note: str = "") -> Agreement:
+def _record(
+    setup: ScoringSetup, name: str, found: tuple[float, float] | None, seconds: float, note: str = ""
+) -> Agreement:
     spearman, within = found or (math.nan, math.nan)
     return Agreement(
-        base=court.base,
+        base=setup.base,
         method=name,
         spearman=spearman,
         within_layers=within,
-        groups=int(court.graph.prunable.sum()),
-        layers=len(_layers(court.graph)),
-        images=court.images,
+        groups=int(setup.graph.prunable.sum()),
+        layers=len(_layers(setup.graph)),
+        images=setup.images,
         seconds=seconds,
-        seed=court.seed,
-        effect=court.effect,
+        seed=setup.seed,
+        effect=setup.effect,
         note=note,
     )
 

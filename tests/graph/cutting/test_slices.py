@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pruning_lab.graph.cutting import slices as slicing
-from pruning_lab.graph.cutting.slices import Kept, left_of
+from pruning_lab.graph.cutting.slices import Kept, kept_part
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool]
 DTYPES += [torch.complex64, torch.complex128]
@@ -45,7 +45,7 @@ def test_what_is_left_is_what_indexing_gives(
     before = tensor.clone()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slicing, "LEAST_BLOCK_BYTES", least)
-        left = left_of(tensor, keep)
+        left = kept_part(tensor, keep)
     assert torch.equal(left, indexed(tensor, keep))
     assert left.dtype == dtype
     assert left.is_contiguous()
@@ -56,7 +56,7 @@ def test_what_is_left_is_what_indexing_gives(
 def test_a_large_tensor_leaves_a_part_in_memory_of_its_own(gone: dict[int, set[int]]) -> None:
     tensor = torch.randn(128, 256, 3, 3, requires_grad=True)
     keep = {dim: kept(tensor.shape[dim], indices) for dim, indices in gone.items()}
-    left = left_of(tensor, keep)
+    left = kept_part(tensor, keep)
     assert torch.equal(left, indexed(tensor.detach(), keep))
     assert not left.requires_grad
     assert left.untyped_storage().nbytes() == left.nbytes
@@ -66,7 +66,7 @@ def test_a_large_tensor_leaves_a_part_in_memory_of_its_own(gone: dict[int, set[i
 def test_the_memory_format_stays() -> None:
     tensor = torch.randn(128, 256, 3, 3).to(memory_format=torch.channels_last)
     keep = {0: kept(128, {3}), 1: kept(256, {5, 6})}
-    left = left_of(tensor, keep)
+    left = kept_part(tensor, keep)
     assert torch.equal(left, indexed(tensor, keep))
     assert left.is_contiguous(memory_format=torch.channels_last)
 

@@ -1,4 +1,4 @@
-"""The masked network whose normalisations see only what is left."""
+"""The masked network whose normalizations see only what is left."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def test_verify_changes_nothing() -> None:
 @pytest.mark.parametrize(
     "name", ["layer norm", "group norm", "spatial attention", "spectral norm", "softmax over channels"]
 )
-def test_channels_that_a_normalisation_mixes_are_marked(name: str) -> None:
+def test_channels_that_a_normalization_mixes_are_marked(name: str) -> None:
     model, inputs = make(name)
     graph = ChannelGraph.trace(model, inputs)
     assert graph.mixing.any()

@@ -66,7 +66,7 @@ def test_a_model_that_cannot_be_exported_is_cut_along_connections(branching: nn.
     assert verify(branching, graph, draw(graph, 1), IMAGE) < 1e-5
 
 
-def test_the_normalisation_behind_a_layer_is_found_without_a_word(branching: nn.Module) -> None:
+def test_the_normalization_behind_a_layer_is_found_without_a_word(branching: nn.Module) -> None:
     graph = ChannelGraph.trace(branching, IMAGE, connections=connections)
     cut(branching, graph, [0])
     assert branching.norm.num_features == 3

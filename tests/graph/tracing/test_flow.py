@@ -1,4 +1,4 @@
-"""Whose output reaches whom, and through which normalisations."""
+"""Whose output reaches whom, and through which normalizations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def flows(model: nn.Module) -> set[Flow]:
 
 
 class PostNorm(nn.Module):
-    """A residual block that normalises after its convolutions."""
+    """A residual block that normalizes after its convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class PostNorm(nn.Module):
 
 
 class PreNorm(PostNorm):
-    """The same modules, but what is read is normalised, and not what is given out."""
+    """The same modules, but what is read is normalized, and not what is given out."""
 
     def forward(self, image: Tensor) -> Tensor:
         stem = self.stem(image)

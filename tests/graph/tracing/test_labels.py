@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pruning_lab.graph.tracing.labelled import Value, gather_axis
+from pruning_lab.graph.tracing.labelled import Labelled, gather_axis
 from pruning_lab.graph.tracing.labels import FIXED, LabelSpace
 
 
@@ -52,7 +52,7 @@ def test_rows_of_different_lengths_cannot_be_tied() -> None:
 
 
 def test_an_axis_is_found_where_labels_vary() -> None:
-    value = Value((2, 3, 4), {1: torch.tensor([5, 6, 7])})
+    value = Labelled((2, 3, 4), {1: torch.tensor([5, 6, 7])})
     moved = value.spread(1).permute(1, 0, 2).reshape(3, 8)
     found = gather_axis(moved, lambda rows: rows[0])
     assert found is not None
@@ -67,7 +67,7 @@ def test_labels_that_vary_along_two_axes_are_tied_along_one() -> None:
         tied.extend(rows.tolist())
         return rows[0]
 
-    value = Value((1, 4), {1: torch.tensor([1, 2, 3, 4])})
+    value = Labelled((1, 4), {1: torch.tensor([1, 2, 3, 4])})
     found = gather_axis(value.spread(1).reshape(1, 2, 2), tie_rows)
     assert found is not None
     assert found[0] == 2

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from pruning_lab.common.errors import first_line
-from pruning_lab.lab.output.deliveries import Backlog
+from pruning_lab.lab.output.deliveries import Deliveries
 
 
 class Store:
@@ -14,7 +14,7 @@ class Store:
         self.away = False
         self.tries = 0
         self.seconds = 0.0
-        self.backlog = Backlog(lambda error: isinstance(error, ConnectionError), clock=lambda: self.seconds)
+        self.backlog = Deliveries(lambda error: isinstance(error, ConnectionError), clock=lambda: self.seconds)
 
     def send(self, entry: str) -> None:
         self.backlog.deliver(entry, lambda: self.take(entry))

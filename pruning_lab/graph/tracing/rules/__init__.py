@@ -1,6 +1,6 @@
 """The rule table: what each ATen operator does to labels.
 
-A rule is `(interpreter, node, *args, **kwargs) -> Value` (or what the operator returns); Values stand in for tensors.
+A rule is `(interpreter, node, *args, **kwargs) -> Labelled` (or what the operator returns); they stand in for tensors.
 An operator that is not in the table freezes what it reads and gives out nothing: less is pruned, nothing breaks.
 """
 

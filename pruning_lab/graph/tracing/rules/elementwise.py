@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import fx
 
-from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes, values_in
-from pruning_lab.graph.tracing.labelled import Value
+from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, labelled_in, result_shapes
+from pruning_lab.graph.tracing.labelled import Labelled
 
 aten = torch.ops.aten
 
 
-def pointwise(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any) -> Value:
+def pointwise(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any) -> Labelled:
     """Unite the labels that meet at each place. A dimension of size 1 is broadcast: it meets nothing."""
     shape = result_shapes(node)
-    operands = list(values_in((args, kwargs)))
+    operands = list(labelled_in((args, kwargs)))
     axes = {}
     for dim in range(len(shape)):
         meeting = [
@@ -33,36 +33,36 @@ def pointwise(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any
         for row in rows[1:]:
             interpreter.tie(rows[0], row)
         axes[dim] = next(value.axes[place] for value, place in meeting if place in value.axes)
-    return Value(shape, axes)
+    return Labelled(shape, axes)
 
 
-def prelu(interpreter: Interpreter, node: fx.Node, image: Value, slope: Value) -> Value:
+def prelu(interpreter: Interpreter, node: fx.Node, image: Labelled, slope: Labelled) -> Labelled:
     """One slope for all channels, or one for each channel of dimension 1."""
     if slope.shape[0] > 1:
         interpreter.tie(interpreter.axis(image, 1), interpreter.axis(slope, 0))
     return image
 
 
-def first_argument(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, **kwargs: Any) -> Value:
+def first_argument(interpreter: Interpreter, node: fx.Node, value: Labelled, *args: Any, **kwargs: Any) -> Labelled:
     """Same elements, same places."""
     return value
 
 
 def unknown(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any) -> Any:
     """An operator without a rule: whatever it reads stays."""
-    for value in values_in((args, kwargs)):
+    for value in labelled_in((args, kwargs)):
         interpreter.freeze(value.labels(), "has no rule in the channel graph")
     val = node.meta.get("val")
     if isinstance(val, torch.Tensor):
-        return Value(tuple(val.shape))
+        return Labelled(tuple(val.shape))
     if isinstance(val, (tuple, list)):
-        return [Value(tuple(item.shape)) if isinstance(item, torch.Tensor) else item for item in val]
+        return [Labelled(tuple(item.shape)) if isinstance(item, torch.Tensor) else item for item in val]
     return val
 
 
-def constant(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any) -> Value:
+def constant(interpreter: Interpreter, node: fx.Node, *args: Any, **kwargs: Any) -> Labelled:
     """A tensor that depends on no channel."""
-    return Value(result_shapes(node))
+    return Labelled(result_shapes(node))
 
 
 def get_item(interpreter: Interpreter, node: fx.Node, values: Any, index: Any) -> Any:

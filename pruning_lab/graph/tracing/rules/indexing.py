@@ -12,13 +12,13 @@ import torch
 from torch import fx
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
-from pruning_lab.graph.tracing.labelled import Value
+from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.rules.shapes import execute
 
 aten = torch.ops.aten
 
 
-def split(interpreter: Interpreter, node: fx.Node, value: Value, sizes: Any, dim: int = 0) -> list[Value]:
+def split(interpreter: Interpreter, node: fx.Node, value: Labelled, sizes: Any, dim: int = 0) -> list[Labelled]:
     """Equal parts lose the same positions, so that they stay equal; unequal ones must be held somewhere as a list."""
     shapes = result_shapes(node)
     dim %= value.ndim
@@ -36,19 +36,19 @@ def split(interpreter: Interpreter, node: fx.Node, value: Value, sizes: Any, dim
     results = []
     for shape, part in zip(shapes, row.split(lengths), strict=True):
         axes = {**value.axes, **({dim: part} if dim in value.axes else {})}
-        results.append(Value(shape, axes))
+        results.append(Labelled(shape, axes))
     return results
 
 
 def cut_out(
     interpreter: Interpreter,
     node: fx.Node,
-    value: Value,
+    value: Labelled,
     dim: int = 0,
     start: int | None = None,
     end: int | None = None,
     step: int = 1,
-) -> Value:
+) -> Labelled:
     """x[start:end:step]: equal parts lose the same positions; of others, each side of a bound is a suspect."""
     dim %= value.ndim
     shape = result_shapes(node)
@@ -69,38 +69,40 @@ def cut_out(
             interpreter.suspect(row[:first], (row[:first],), (row,))
             interpreter.suspect(row[first:last], (axes[dim],), (row[:last],))
             interpreter.suspect(row[last:])
-    return Value(shape, axes)
+    return Labelled(shape, axes)
 
 
-def pick(interpreter: Interpreter, node: fx.Node, value: Value, dim: int = 0, *args: Any) -> Any:
+def pick(interpreter: Interpreter, node: fx.Node, value: Labelled, dim: int = 0, *args: Any) -> Any:
     """select and unbind: a single place along a labelled dimension must stay where it is."""
     interpreter.freeze(interpreter.axis(value, dim), "picks single channels by position")
-    rest = Value(value.shape, {d: row for d, row in value.axes.items() if d != dim % value.ndim})
+    rest = Labelled(value.shape, {d: row for d, row in value.axes.items() if d != dim % value.ndim})
     return execute(interpreter, node, rest, dim, *args)
 
 
-def gated_halves(interpreter: Interpreter, node: fx.Node, value: Value, dim: int = -1) -> Value:
+def gated_halves(interpreter: Interpreter, node: fx.Node, value: Labelled, dim: int = -1) -> Labelled:
     """GLU: one half times the sigmoid of the other; both lose the same positions."""
     dim %= value.ndim
     axes = dict(value.axes)
     if dim in axes:
         axes[dim] = interpreter.tie_rows(axes[dim].reshape(2, -1))
-    return Value(result_shapes(node), axes)
+    return Labelled(result_shapes(node), axes)
 
 
-def pick_many(interpreter: Interpreter, node: fx.Node, value: Value, dim: int, *args: Any, **kwargs: Any) -> Value:
+def pick_many(
+    interpreter: Interpreter, node: fx.Node, value: Labelled, dim: int, *args: Any, **kwargs: Any
+) -> Labelled:
     """index_select and gather along one dimension: the channels along it stay, all others pass."""
     interpreter.freeze(interpreter.axis(value, dim), "picks channels by position")
-    return Value(result_shapes(node), {d: row for d, row in value.axes.items() if d != dim % value.ndim})
+    return Labelled(result_shapes(node), {d: row for d, row in value.axes.items() if d != dim % value.ndim})
 
 
-def index(interpreter: Interpreter, node: fx.Node, value: Value, indices: list[Value | None]) -> Value:
+def index(interpreter: Interpreter, node: fx.Node, value: Labelled, indices: list[Labelled | None]) -> Labelled:
     """x[:, :, i]: one index with one dimension leaves all dimensions in place; anything else is not followed."""
     given = [(dim, one) for dim, one in enumerate(indices) if one is not None]
     if len(given) == 1 and given[0][1].ndim == 1:
         return pick_many(interpreter, node, value, given[0][0])
     interpreter.freeze(value.labels(), "picks elements by position")
-    return Value(result_shapes(node))
+    return Labelled(result_shapes(node))
 
 
 _SIZES_LISTED = {aten.split_with_sizes.default, aten.split.sizes}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
-from pruning_lab.graph.tracing.labelled import Value
+from pruning_lab.graph.tracing.labelled import Labelled
 
 aten = torch.ops.aten
 
@@ -17,14 +17,14 @@ aten = torch.ops.aten
 def convolution(
     interpreter: Interpreter,
     node: fx.Node,
-    image: Value,
-    weight: Value,
-    bias: Value | None = None,
+    image: Labelled,
+    weight: Labelled,
+    bias: Labelled | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Value:
+) -> Labelled:
     """weight [out, in / groups, *kernel]; out labels are the weight's first dimension."""
     inputs, channel_dim = _channels_in(interpreter, image, weight)
     filters, slices = interpreter.axis(weight, 0), interpreter.axis(weight, 1)
@@ -51,15 +51,15 @@ def convolution(
 def transposed_convolution(
     interpreter: Interpreter,
     node: fx.Node,
-    image: Value,
-    weight: Value,
-    bias: Value | None = None,
+    image: Labelled,
+    weight: Labelled,
+    bias: Labelled | None = None,
     stride: Any = 1,
     padding: Any = 0,
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> Value:
+) -> Labelled:
     """weight [in, out / groups, *kernel]; its multiplications happen at the input's positions."""
     inputs, channel_dim = _channels_in(interpreter, image, weight)
     slices, filters_of_group = interpreter.axis(weight, 0), interpreter.axis(weight, 1)
@@ -82,7 +82,9 @@ def transposed_convolution(
     return _result(interpreter, image, bias, result_shapes(node), channel_dim, filters)
 
 
-def linear(interpreter: Interpreter, node: fx.Node, image: Value, weight: Value, bias: Value | None = None) -> Value:
+def linear(
+    interpreter: Interpreter, node: fx.Node, image: Labelled, weight: Labelled, bias: Labelled | None = None
+) -> Labelled:
     """weight [out, in]; reads the last dimension, whatever the others are."""
     filters = interpreter.axis(weight, 0)
     name = interpreter.layer(weight, filters)
@@ -94,10 +96,10 @@ def linear(interpreter: Interpreter, node: fx.Node, image: Value, weight: Value,
     last = len(shape) - 1
     if bias is not None:
         interpreter.tie(filters, interpreter.axis(bias, 0))
-    return Value(shape, {**{d: row for d, row in image.axes.items() if d < last}, last: filters})
+    return Labelled(shape, {**{d: row for d, row in image.axes.items() if d < last}, last: filters})
 
 
-def _channels_in(interpreter: Interpreter, image: Value, weight: Value) -> tuple[Tensor, int]:
+def _channels_in(interpreter: Interpreter, image: Labelled, weight: Labelled) -> tuple[Tensor, int]:
     """The labels a convolution reads, and their dimension; labels along the image's sides can't be cut."""
     channel_dim = image.ndim - (weight.ndim - 2) - 1
     for dim, row in image.axes.items():
@@ -112,23 +114,23 @@ def _tie_whole_groups(interpreter: Interpreter, inputs: Tensor, filters: Tensor,
     interpreter.tie_rows(both.T)
 
 
-def _count(interpreter: Interpreter, name: str, weight: Value, positions: int) -> None:
+def _count(interpreter: Interpreter, name: str, weight: Labelled, positions: int) -> None:
     kernel = math.prod(weight.shape[2:])
     interpreter.cost(name, positions * kernel, interpreter.axis(weight, 0), interpreter.axis(weight, 1))
 
 
 def _result(
     interpreter: Interpreter,
-    image: Value,
-    bias: Value | None,
+    image: Labelled,
+    bias: Labelled | None,
     shape: tuple[int, ...],
     channel_dim: int,
     filters: Tensor,
-) -> Value:
+) -> Labelled:
     if bias is not None:
         interpreter.tie(filters, interpreter.axis(bias, 0))
     axes = {dim: row for dim, row in image.axes.items() if dim < channel_dim}
-    return Value(shape, {**axes, channel_dim: filters})
+    return Labelled(shape, {**axes, channel_dim: filters})
 
 
 RULES: dict[object, Rule] = {

@@ -1,4 +1,4 @@
-"""Normalisations, softmax and reductions: some work channel by channel, some mix the channels."""
+"""Normalizations, softmax and reductions: some work channel by channel, some mix the channels."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import torch
 from torch import fx
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
-from pruning_lab.graph.tracing.labelled import Value
+from pruning_lab.graph.tracing.labelled import Labelled
 
 aten = torch.ops.aten
 
 
-def per_channel(interpreter: Interpreter, node: fx.Node, image: Value, *tensors: Value | None, **kwargs: Any) -> Value:
+def per_channel(
+    interpreter: Interpreter, node: fx.Node, image: Labelled, *tensors: Labelled | None, **kwargs: Any
+) -> Labelled:
     """Batch and instance norm: weight, bias, running mean and variance belong to the channels of dimension 1."""
     channels = interpreter.axis(image, 1)
     interpreter.counted_channels.setdefault(interpreter.module_path, channels)
     for tensor in tensors:
-        if isinstance(tensor, Value):
+        if isinstance(tensor, Labelled):
             interpreter.tie(channels, interpreter.axis(tensor, 0))
     return image
 
@@ -26,32 +28,32 @@ def per_channel(interpreter: Interpreter, node: fx.Node, image: Value, *tensors:
 def group_norm(
     interpreter: Interpreter,
     node: fx.Node,
-    image: Value,
+    image: Labelled,
     groups: int,
-    weight: Value | None = None,
-    bias: Value | None = None,
+    weight: Labelled | None = None,
+    bias: Labelled | None = None,
     *args: Any,
-) -> Value:
+) -> Labelled:
     """Every group of channels loses the same positions, so that the groups stay equal."""
     channels = interpreter.axis(image, 1)
     interpreter.tie_rows(channels.reshape(groups, -1))
-    interpreter.space.mix(channels, f"{interpreter.node_name} normalises over channels")
+    interpreter.space.mix(channels, f"{interpreter.node_name} normalizes over channels")
     return per_channel(interpreter, node, image, weight, bias)
 
 
 def layer_norm(
     interpreter: Interpreter,
     node: fx.Node,
-    image: Value,
+    image: Labelled,
     normalized_shape: list[int],
-    weight: Value | None = None,
-    bias: Value | None = None,
+    weight: Labelled | None = None,
+    bias: Labelled | None = None,
     *args: Any,
-) -> Value:
+) -> Labelled:
     for place in range(len(normalized_shape)):
         dim = image.ndim - len(normalized_shape) + place
         row = interpreter.axis(image, dim)
-        interpreter.space.mix(row, f"{interpreter.node_name} normalises over channels")
+        interpreter.space.mix(row, f"{interpreter.node_name} normalizes over channels")
         for tensor in (weight, bias):
             if tensor is not None:
                 interpreter.tie(row, interpreter.axis(tensor, place))
@@ -59,22 +61,22 @@ def layer_norm(
     return image
 
 
-def softmax(interpreter: Interpreter, node: fx.Node, image: Value, dim: int, *args: Any) -> Value:
+def softmax(interpreter: Interpreter, node: fx.Node, image: Labelled, dim: int, *args: Any) -> Labelled:
     row = interpreter.axis(image, dim)
-    interpreter.space.mix(row, f"{interpreter.node_name} normalises over channels")
+    interpreter.space.mix(row, f"{interpreter.node_name} normalizes over channels")
     return image
 
 
 def reduction(
     interpreter: Interpreter,
     node: fx.Node,
-    image: Value,
+    image: Labelled,
     dims: Any = None,
     keepdim: Any = False,
     *args: Any,
     **kwargs: Any,
 ) -> Any:
-    """mean, sum, max over dimensions. Over channels it is a normalisation: it is then taken over those left."""
+    """mean, sum, max over dimensions. Over channels it is a normalization: it is then taken over those left."""
     shapes = result_shapes(node)
     shape = shapes if isinstance(shapes, tuple) else shapes[0]
     listed = range(image.ndim) if dims is None or dims == [] else dims if isinstance(dims, list) else [dims]
@@ -84,18 +86,24 @@ def reduction(
     kept = [dim for dim in range(image.ndim) if dim not in gone]
     places = kept if len(shape) == image.ndim else range(len(kept))
     axes = {place: image.axes[dim] for place, dim in zip(places, kept, strict=True) if dim in image.axes}
-    result = Value(shape, axes)
+    result = Labelled(shape, axes)
     return result if isinstance(shapes, tuple) else [result] * len(shapes)
 
 
 def vector_norm(
-    interpreter: Interpreter, node: fx.Node, image: Value, order: Any = 2, dims: Any = None, *args: Any, **kwargs: Any
+    interpreter: Interpreter,
+    node: fx.Node,
+    image: Labelled,
+    order: Any = 2,
+    dims: Any = None,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     """The norm over dimensions; its order comes before them."""
     return reduction(interpreter, node, image, dims, *args, **kwargs)
 
 
-def over_one(interpreter: Interpreter, node: fx.Node, image: Value, dim: int, *args: Any, **kwargs: Any) -> Any:
+def over_one(interpreter: Interpreter, node: fx.Node, image: Labelled, dim: int, *args: Any, **kwargs: Any) -> Any:
     """cumsum, sort and their like along channels: the order matters, so the channels stay."""
     interpreter.freeze(interpreter.axis(image, dim), "depends on the order of the channels")
     shapes = result_shapes(node)
@@ -103,8 +111,8 @@ def over_one(interpreter: Interpreter, node: fx.Node, image: Value, dim: int, *a
 
 
 def position_of(
-    interpreter: Interpreter, node: fx.Node, image: Value, dim: int | None = None, *args: Any, **kwargs: Any
-) -> Value:
+    interpreter: Interpreter, node: fx.Node, image: Labelled, dim: int | None = None, *args: Any, **kwargs: Any
+) -> Labelled:
     """argmax over channels tells their positions, so they stay."""
     listed = range(image.ndim) if dim is None else [dim]
     for one in listed:
@@ -112,16 +120,16 @@ def position_of(
     return reduction(interpreter, node, image, dim, *args)
 
 
-def batch_norm(interpreter: Interpreter, node: fx.Node, image: Value, *args: Any, **kwargs: Any) -> Value:
+def batch_norm(interpreter: Interpreter, node: fx.Node, image: Labelled, *args: Any, **kwargs: Any) -> Labelled:
     """Where statistics are taken at run time, they are taken over all dimensions but the channels'."""
     if bool(args[4]):
         for dim, row in image.axes.items():
             if dim != 1:
-                interpreter.space.mix(row, f"{interpreter.node_name} normalises over channels")
+                interpreter.space.mix(row, f"{interpreter.node_name} normalizes over channels")
     return per_channel(interpreter, node, image, *args[:4])
 
 
-def weight_norm(interpreter: Interpreter, node: fx.Node, direction: Value, size: Value, dim: int = 0) -> Value:
+def weight_norm(interpreter: Interpreter, node: fx.Node, direction: Labelled, size: Labelled, dim: int = 0) -> Labelled:
     """The weight is size x direction / norm of direction, so an input channel that leaves changes the norm."""
     for one, row in direction.axes.items():
         if one != dim % direction.ndim:

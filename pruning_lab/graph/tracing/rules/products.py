@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, fx
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
-from pruning_lab.graph.tracing.labelled import Value
+from pruning_lab.graph.tracing.labelled import Labelled
 
 aten = torch.ops.aten
 
 
-def matmul(interpreter: Interpreter, node: fx.Node, left: Value, right: Value) -> Value:
+def matmul(interpreter: Interpreter, node: fx.Node, left: Labelled, right: Labelled) -> Labelled:
     """The last dimension of `left` meets the last but one of `right`; both leave together."""
     if left.ndim < 2 or right.ndim < 2:
         return _vector(interpreter, node, left, right)
     return product(interpreter, left, right, result_shapes(node))
 
 
-def product(interpreter: Interpreter, left: Value, right: Value, shape: tuple[int, ...]) -> Value:
+def product(interpreter: Interpreter, left: Labelled, right: Labelled, shape: tuple[int, ...]) -> Labelled:
     """left [..., n, k] @ right [..., k, m]; leading dimensions meet in place."""
     name = contract(interpreter, left, left.ndim - 1, right, right.ndim - 2)
     axes: dict[int, Tensor] = {}
@@ -43,10 +43,10 @@ def product(interpreter: Interpreter, left: Value, right: Value, shape: tuple[in
         axes[len(shape) - 2] = rows_of
     if right.ndim - 1 in right.axes:
         axes[len(shape) - 1] = columns_of
-    return Value(shape, axes)
+    return Labelled(shape, axes)
 
 
-def contract(interpreter: Interpreter, left: Value, left_dim: int, right: Value, right_dim: int) -> str:
+def contract(interpreter: Interpreter, left: Labelled, left_dim: int, right: Labelled, right_dim: int) -> str:
     """Summed over: with a parameter it is a layer's read, between activations both sides leave together.
 
     Returns:
@@ -68,33 +68,33 @@ def contract(interpreter: Interpreter, left: Value, left_dim: int, right: Value,
 
 
 def add_product(
-    interpreter: Interpreter, node: fx.Node, bias: Value, left: Value, right: Value, **kwargs: Any
-) -> Value:
+    interpreter: Interpreter, node: fx.Node, bias: Labelled, left: Labelled, right: Labelled, **kwargs: Any
+) -> Labelled:
     """bias + left @ right."""
     return interpreter.rules["pointwise"](interpreter, node, bias, matmul(interpreter, node, left, right))
 
 
-def _vector(interpreter: Interpreter, node: fx.Node, left: Value, right: Value) -> Value:
+def _vector(interpreter: Interpreter, node: fx.Node, left: Labelled, right: Labelled) -> Labelled:
     """A product with a vector: what is summed over leaves together, the rest passes."""
     contract(interpreter, left, left.ndim - 1, right, max(right.ndim - 2, 0))
     shape = result_shapes(node)
     rest = [left.axes.get(dim) for dim in range(left.ndim - 1)]
     rest += [right.axes.get(dim) for dim in range(right.ndim) if dim != max(right.ndim - 2, 0)]
-    return Value(shape, {dim: row for dim, row in enumerate(rest) if row is not None})
+    return Labelled(shape, {dim: row for dim, row in enumerate(rest) if row is not None})
 
 
 def attention(
     interpreter: Interpreter,
     node: fx.Node,
-    query: Value,
-    key: Value,
-    value: Value,
-    mask: Value | None = None,
+    query: Labelled,
+    key: Labelled,
+    value: Labelled,
+    mask: Labelled | None = None,
     *args: Any,
     scale: float | None = None,
     enable_gqa: bool = False,
     **kwargs: Any,
-) -> Value:
+) -> Labelled:
     """softmax(query @ key^T) @ value. The default scale is computed from the width of a head, which then stays."""
     if scale is None:
         for side in (query, key):
@@ -107,12 +107,12 @@ def attention(
     leading = result_shapes(node)[:-2]
     last = key.ndim - 1
     turned = {{last: last - 1, last - 1: last}.get(dim, dim): row for dim, row in key.axes.items()}
-    swapped = Value((*key.shape[:-2], key.shape[-1], key.shape[-2]), turned)
+    swapped = Labelled((*key.shape[:-2], key.shape[-1], key.shape[-2]), turned)
     scores = product(interpreter, query, swapped, (*leading, query.shape[-2], key.shape[-2]))
     return product(interpreter, scores, value, result_shapes(node))
 
 
-def einsum(interpreter: Interpreter, node: fx.Node, equation: str, operands: list[Value], *args: Any) -> Value:
+def einsum(interpreter: Interpreter, node: fx.Node, equation: str, operands: list[Labelled], *args: Any) -> Labelled:
     """Dimensions with one letter meet; letters that the result lacks are summed over."""
     shape = result_shapes(node)
     inputs, letters_out = _letters(equation, [operand.ndim for operand in operands], len(shape))
@@ -134,7 +134,7 @@ def einsum(interpreter: Interpreter, node: fx.Node, equation: str, operands: lis
     if any(letter not in letters_out for letter in sizes) and len(operands) > 1:
         fixed = math.prod(size for letter, size in sizes.items() if letter not in known)
         interpreter.cost(name, fixed, *known.values())
-    return Value(shape, {dim: known[letter] for dim, letter in enumerate(letters_out) if letter in known})
+    return Labelled(shape, {dim: known[letter] for dim, letter in enumerate(letters_out) if letter in known})
 
 
 def _letters(equation: str, ranks: list[int], rank_out: int) -> tuple[list[list[str]], list[str]]:
@@ -155,7 +155,7 @@ def _letters(equation: str, ranks: list[int], rank_out: int) -> tuple[list[list[
 
 def _einsum_layer(
     interpreter: Interpreter,
-    operands: list[Value],
+    operands: list[Labelled],
     inputs: list[list[str]],
     letters_out: list[str],
     known: dict[str, Tensor],

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, fx
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
-from pruning_lab.graph.tracing.labelled import Value, gather_axis
+from pruning_lab.graph.tracing.labelled import Labelled, gather_axis
 from pruning_lab.graph.tracing.labels import FIXED
 
 aten = torch.ops.aten
 
 
-def execute(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, **kwargs: Any) -> Any:
+def execute(interpreter: Interpreter, node: fx.Node, value: Labelled, *args: Any, **kwargs: Any) -> Any:
     """Run the operator itself on each dimension's labels, and see along which dimension the result varies."""
     shapes = result_shapes(node)
     single = isinstance(shapes, tuple)
@@ -33,7 +33,7 @@ def execute(interpreter: Interpreter, node: fx.Node, value: Value, *args: Any, *
                     interpreter.freeze(found[1], "merges its dimension with another one's channels")
                 else:
                     axes[place][found[0]] = found[1]
-    values = [Value(shape, found) for shape, found in zip([shapes] if single else shapes, axes, strict=True)]
+    values = [Labelled(shape, found) for shape, found in zip([shapes] if single else shapes, axes, strict=True)]
     if node.target in _SIZE_HELD and any(_resized(value, result) for result in values):
         rows = [(row,) for one in (value, *values) for row in one.axes.values()]
         shaped = [tuple(one.axes.get(dim, size) for dim, size in enumerate(one.shape)) for one in values]
@@ -50,12 +50,12 @@ def _single_channel(
     return None
 
 
-def _resized(before: Value, after: Value) -> bool:
+def _resized(before: Labelled, after: Labelled) -> bool:
     """Whether a labelled dimension was split, merged or moved by an operator that is given sizes."""
     return bool(before.axes) and before.shape != after.shape
 
 
-def concatenate(interpreter: Interpreter, node: fx.Node, tensors: list[Value], dim: int = 0) -> Value:
+def concatenate(interpreter: Interpreter, node: fx.Node, tensors: list[Labelled], dim: int = 0) -> Labelled:
     """Labels follow each other along `dim`, and meet along all other dimensions."""
     shape = result_shapes(node)
     dim %= len(shape)
@@ -71,10 +71,10 @@ def concatenate(interpreter: Interpreter, node: fx.Node, tensors: list[Value], d
         for row in rows[1:]:
             interpreter.tie(rows[0], row)
         axes[other] = next(part.axes[other] for part in parts if other in part.axes)
-    return Value(shape, axes)
+    return Labelled(shape, axes)
 
 
-def stack(interpreter: Interpreter, node: fx.Node, tensors: list[Value], dim: int = 0) -> Value:
+def stack(interpreter: Interpreter, node: fx.Node, tensors: list[Labelled], dim: int = 0) -> Labelled:
     """Labels meet along all dimensions; the new one has none."""
     shape = result_shapes(node)
     dim %= len(shape)
@@ -85,10 +85,10 @@ def stack(interpreter: Interpreter, node: fx.Node, tensors: list[Value], dim: in
             for row in rows[1:]:
                 interpreter.tie(rows[0], row)
             axes[other + (other >= dim)] = next(part.axes[other] for part in tensors if other in part.axes)
-    return Value(shape, axes)
+    return Labelled(shape, axes)
 
 
-def pad(interpreter: Interpreter, node: fx.Node, value: Value, amounts: list[int], *args: Any) -> Value:
+def pad(interpreter: Interpreter, node: fx.Node, value: Labelled, amounts: list[int], *args: Any) -> Labelled:
     """Padding adds elements that never move; cropping by a negative amount takes labels away."""
     axes = {}
     for dim, row in value.axes.items():
@@ -99,16 +99,16 @@ def pad(interpreter: Interpreter, node: fx.Node, value: Value, amounts: list[int
         axes[dim] = torch.nn.functional.pad(row, (before, after), value=FIXED)
         if before or after:
             interpreter.suspect(row, (row,), (axes[dim],))
-    return Value(result_shapes(node), axes)
+    return Labelled(result_shapes(node), axes)
 
 
-def channel_shuffle(interpreter: Interpreter, node: fx.Node, value: Value, groups: int) -> Value:
+def channel_shuffle(interpreter: Interpreter, node: fx.Node, value: Labelled, groups: int) -> Labelled:
     """Groups of channels are dealt out in turn; they lose the same positions, so that they stay equal."""
     interpreter.tie_rows(interpreter.axis(value, 1).reshape(groups, -1))
     return execute(interpreter, node, value, groups)
 
 
-def like_other(interpreter: Interpreter, node: fx.Node, value: Value, other: Value) -> Any:
+def like_other(interpreter: Interpreter, node: fx.Node, value: Labelled, other: Labelled) -> Any:
     """expand_as, view_as: the other's shape is a size that is not held by anyone."""
     shape = list(result_shapes(node))
     moved = _LIKE[node.target]
@@ -119,27 +119,27 @@ def like_other(interpreter: Interpreter, node: fx.Node, value: Value, other: Val
             axes[found[0]] = found[1]
     for dim in set(axes) & set(other.axes):
         interpreter.tie(axes[dim], other.axes[dim])
-    return Value(tuple(shape), axes)
+    return Labelled(tuple(shape), axes)
 
 
 def patches(
-    interpreter: Interpreter, node: fx.Node, image: Value, kernel: list[int], *args: Any, **kwargs: Any
-) -> Value:
+    interpreter: Interpreter, node: fx.Node, image: Labelled, kernel: list[int], *args: Any, **kwargs: Any
+) -> Labelled:
     """im2col: every channel becomes as many channels as the kernel has places."""
     axes = {0: image.axes[0]} if 0 in image.axes else {}
     if 1 in image.axes:
         axes[1] = image.axes[1].repeat_interleave(math.prod(kernel))
-    return Value(result_shapes(node), axes)
+    return Labelled(result_shapes(node), axes)
 
 
 def from_patches(
-    interpreter: Interpreter, node: fx.Node, columns: Value, size: list[int], kernel: list[int], *args: Any
-) -> Value:
+    interpreter: Interpreter, node: fx.Node, columns: Labelled, size: list[int], kernel: list[int], *args: Any
+) -> Labelled:
     """col2im: the places of a kernel are one channel again."""
     axes = {0: columns.axes[0]} if 0 in columns.axes else {}
     if 1 in columns.axes:
         axes[1] = interpreter.tie_rows(columns.axes[1].reshape(-1, math.prod(kernel)).T)
-    return Value(result_shapes(node), axes)
+    return Labelled(result_shapes(node), axes)
 
 
 _KEEP_CHANNELS = {

@@ -8,12 +8,12 @@ import torch
 from torch import fx
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
-from pruning_lab.graph.tracing.labelled import Value
+from pruning_lab.graph.tracing.labelled import Labelled
 
 aten = torch.ops.aten
 
 
-def sides(interpreter: Interpreter, node: fx.Node, image: Value, *args: Any, **kwargs: Any) -> Any:
+def sides(interpreter: Interpreter, node: fx.Node, image: Labelled, *args: Any, **kwargs: Any) -> Any:
     """Works along the sides only. Dimensions whose size changed, or that follow a channel dimension, are sides."""
     shapes = result_shapes(node)
     shape = shapes if isinstance(shapes, tuple) else shapes[0]
@@ -22,11 +22,11 @@ def sides(interpreter: Interpreter, node: fx.Node, image: Value, *args: Any, **k
     for dim, row in image.axes.items():
         if dim >= first_side:
             interpreter.freeze(row, "resamples along it")
-    result = Value(shape, {dim: row for dim, row in image.axes.items() if dim < first_side})
+    result = Labelled(shape, {dim: row for dim, row in image.axes.items() if dim < first_side})
     return result if isinstance(shapes, tuple) else [result] * len(shapes)
 
 
-def put_back(interpreter: Interpreter, node: fx.Node, image: Value, places: Value, *args: Any) -> Value:
+def put_back(interpreter: Interpreter, node: fx.Node, image: Labelled, places: Labelled, *args: Any) -> Labelled:
     """Max-unpooling: each channel goes to the places that its own channel of a pooling remembers."""
     count = _UNPOOLINGS[node.target]
     axes = {}
@@ -37,7 +37,7 @@ def put_back(interpreter: Interpreter, node: fx.Node, image: Value, places: Valu
         elif dim in image.axes or dim in places.axes:
             axes[dim] = interpreter.axis(image, dim)
             interpreter.tie(axes[dim], interpreter.axis(places, dim))
-    return Value(result_shapes(node), axes)
+    return Labelled(result_shapes(node), axes)
 
 
 _NONE = torch.empty(0, dtype=torch.int64)
