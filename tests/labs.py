@@ -19,7 +19,7 @@ from pruning_lab.models import UNet
 from pruning_lab.selection.amounts import ShareOf
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.selection import Selection
-from pruning_lab.selection.stopping import Flops
+from pruning_lab.selection.stopping import All
 from pruning_lab.training.losses import CrossEntropy
 from pruning_lab.training.recovery import BaseTraining, Recovery
 
@@ -70,12 +70,12 @@ def tiny_lab(root: Path, **changes: Any) -> Experiment:
         importance=WeightNorm(),
         selection=Selection(ShareOf("flops", 0.2)),
         floors=Floors(by_type={"Conv2d": 0.1, "ConvTranspose2d": 0.1}),
-        stop=Flops(0.5),
+        stop=All(flops=0.5),
         recovery=Recovery(adam, epochs=1, final_epochs=1),
         validation=Validation(BestWithinBudget(flops=0.5), keep=3),
         folder=root / "run",
         output_root=root,
-        base_cache=root / "bases",
+        bases=root / "bases",
         base_recipe={"model": arguments},
     )
     (root / "run").mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ from pruning_lab.lab.state import RunState
 from pruning_lab.lab.step import finish_step, heal, progress, training_costs, validate
 from pruning_lab.models import UNet
 from pruning_lab.resources.counting import measure
-from pruning_lab.selection.stopping import Both
+from pruning_lab.selection.stopping import All
 from pruning_lab.training.compute import seed_everything
 
 WIDEST = 4096
@@ -40,10 +40,9 @@ WIDEST = 4096
 def to_the_widths_of(run: Run, lab: Experiment) -> Experiment:
     """The experiment, to end where the run's model ended: with the same FLOPs and weights, whatever its budget was."""
     _check_base(lab, run)
-    base, pruned = run.cards.base, run.cards.pruned
-    limits = {"flops": pruned.macs / base.macs, "weights": pruned.weights / base.weights}
+    limits = run.cards.left
     promise = Within(lab.validation.promise, **limits)
-    lab = replace(lab, stop=Both(**limits), validation=replace(lab.validation, promise=promise))
+    lab = replace(lab, stop=All(**limits), validation=replace(lab.validation, promise=promise))
     return _as_control("random_at_widths", lab, run)
 
 

@@ -37,7 +37,7 @@ class Experiment:
         make_loaders: (data, augmentation, seed) -> batches.
         distillation: what recovery learns from the base; None: nothing.
         folder: of this run; `output_root` is that of all runs.
-        base_cache: folder of trained bases, None keeps none.
+        bases: folder of trained bases, None keeps none.
         base_recipe: plain data that, with the data's fingerprint, determines the trained base.
         verify: compare the first cut with the masked model on real images.
         connections: who reads which filter, by the user's word, see `graph.connections`; None finds all by itself.
@@ -62,7 +62,7 @@ class Experiment:
     folder: Path
     output_root: Path
     distillation: Distillation | None = None
-    base_cache: Path | None = None
+    bases: Path | None = None
     base_recipe: Mapping[str, Any] = field(default_factory=dict)
     tracker: Tracker = field(default_factory=NoTracker)
     reporter: Reporter = field(default_factory=QuietReporter)

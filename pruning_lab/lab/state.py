@@ -13,7 +13,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.output.history import History
 from pruning_lab.lab.snapshots import Snapshots
 from pruning_lab.resources.counting import Resources
-from pruning_lab.resources.fractions import Costs
+from pruning_lab.resources.fractions import Fractions
 from pruning_lab.selection.floors import LayerFloors
 from pruning_lab.training.compute import random_state
 
@@ -50,7 +50,7 @@ class RunState:
     epoch: int = 0
     widths: list[dict[str, int]] = field(default_factory=list)
     preference: dict[str, float] = field(default_factory=dict)
-    left: Costs | None = None
+    left: Fractions | None = None
     costs: dict[str, float] = field(default_factory=dict)
     ended: str = ""
     random: dict[str, Any] = field(default_factory=random_state)

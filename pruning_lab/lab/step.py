@@ -17,8 +17,9 @@ from pruning_lab.lab.output.console import Task
 from pruning_lab.lab.output.samples import augmented_samples
 from pruning_lab.lab.state import RunState
 from pruning_lab.resources.counting import measure
-from pruning_lab.resources.fractions import Costs
+from pruning_lab.resources.fractions import Fractions
 from pruning_lab.resources.latency import measure_in_turns
+from pruning_lab.resources.table import column
 from pruning_lab.training.compute import random_state
 from pruning_lab.training.distillation import objective_of
 from pruning_lab.training.loop import TrainReport
@@ -91,11 +92,11 @@ def validate(lab: Experiment, state: RunState) -> dict[str, float]:
     return {f"val/{name}": value for name, value in scores.items()}
 
 
-def weigh(lab: Experiment, state: RunState) -> Costs:
+def weigh(lab: Experiment, state: RunState) -> Fractions:
     """What the model as it is now costs; what was measured of it before is kept as long as no group leaves."""
     now = measure(state.graph)
     if state.left is None or state.left.now != now:
-        state.left = Costs(now, state.original, lambda: time_against_base(lab, state))
+        state.left = Fractions(now, state.original, lambda: time_against_base(lab, state))
     return state.left
 
 
@@ -113,7 +114,7 @@ def time_against_base(lab: Experiment, state: RunState) -> dict[str, float]:
     for batch in plan.batches:
         example = lab.example(batch).to(memory_format=layout)
         base, pruned = measure_in_turns(models, example, plan.warmup, plan.repeats, settings.logits)
-        row.setdefault("resources/latency_fraction", pruned.median_s / base.median_s)
+        row.setdefault(column("latency"), pruned.median_s / base.median_s)
         row |= {
             f"latency/batch_{batch}_ms": 1000 * pruned.median_s,
             f"latency/batch_{batch}_low_ms": 1000 * pruned.low_s,
