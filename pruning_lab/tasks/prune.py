@@ -28,8 +28,9 @@ def pruning_of(config: DictConfig, data: SegmentationData, folder: Path, choices
     """The experiment that prunes as a filled config says; the config is written to the run's folder."""
     experiment = recorded(config, data, folder, choices)
     if choices.get("importance") in RANDOM_CONTROLS:
-        experiment = replace(experiment, tags={**experiment.tags, "control": choices["importance"]})
-    if isinstance(experiment.importance, RandomAtWidths):
+        tags = {**experiment.output.tags, "control": choices["importance"]}
+        experiment = replace(experiment, output=replace(experiment.output, tags=tags))
+    if isinstance(experiment.pruning.importance, RandomAtWidths):
         run = run_to_compare_with(config, config.importance.run, SHARED_KEYS)
         experiment = controls.to_the_widths_of(run, experiment)
     return experiment
