@@ -58,14 +58,17 @@ def go_on(lab: Experiment, state: RunState, before_step: Callable[[], None] | No
 
 def descend(lab: Experiment, state: RunState, before_step: Callable[[], None] | None = None) -> None:
     """Step by step down to the budget; `before_step` is called before each, when the state is at rest."""
-    while not is_over(lab, state):
+    state.ended = reason_to_end(lab, state)
+    while not state.ended:
         if before_step is not None:
             before_step()
         scores, spent = score(lab, state)
         choice = choose(lab, state, scores)
-        if not bool(choice.groups.any()):
-            break
-        finish_step(lab, state, advance(lab, state, choice, spent))
+        if bool(choice.groups.any()):
+            finish_step(lab, state, advance(lab, state, choice, spent))
+            state.ended = reason_to_end(lab, state)
+        else:
+            state.ended = "floors"
 
 
 def begin(lab: Experiment) -> RunState:
@@ -95,13 +98,12 @@ def begin(lab: Experiment) -> RunState:
     return state
 
 
-def is_over(lab: Experiment, state: RunState) -> bool:
-    """Whether the budget is met, or the most steps are done."""
+def reason_to_end(lab: Experiment, state: RunState) -> str:
+    """`budget` where it is met, `max_steps` where the most steps are done, and else nothing."""
     if not state.unmet:
-        state.ended = "budget"
-    elif lab.pruning.max_steps is not None and state.step >= lab.pruning.max_steps:
-        state.ended = "max_steps"
-    return bool(state.ended)
+        return "budget"
+    most = lab.pruning.max_steps
+    return "max_steps" if most is not None and state.step >= most else ""
 
 
 def score(lab: Experiment, state: RunState) -> tuple[Tensor, Row]:
@@ -113,11 +115,10 @@ def score(lab: Experiment, state: RunState) -> tuple[Tensor, Row]:
 
 
 def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
-    """The groups that leave next; none where the floors forbid all, which ends the run."""
+    """The groups that leave next; none, with a warning, where the floors forbid all."""
     selection, costs = lab.pruning.selection, costs_of(lab, state)
     choice = selection(scores, state.graph, state.floors, lab.pruning.stop, state.original, measured=costs)
     if not bool(choice.groups.any()):
-        state.ended = "floors"
         lab.output.reporter.warn(sentences.stuck(choice, state.unmet))
     return choice
 

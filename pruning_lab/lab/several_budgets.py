@@ -71,6 +71,6 @@ def take_over(lab: Experiment, fork: Fork) -> RunState:
     for row in state.history:
         tracker.log_step(int(row["step"]), logged(row))
     lab.output.reporter.say(f"{state.step} steps are shared with {fork.folder}")
-    state.unmet, state.ended = lab.pruning.stop(costs_of(lab, state)), ""
+    state.unmet = lab.pruning.stop(costs_of(lab, state))
     set_random_state(state.random)
     return state
