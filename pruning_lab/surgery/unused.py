@@ -16,7 +16,7 @@ from pruning_lab.common.modules import copy_of, in_mode, layer_name, random_kept
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.proof.trial_cuts import tensors_in
 from pruning_lab.graph.tracing.connections import Connections
-from pruning_lab.graph.tracing.export import Inputs, as_inputs
+from pruning_lab.graph.tracing.recording import Inputs, as_inputs
 
 SHOWN = 3
 """Unused layers that a message names; it counts the others."""

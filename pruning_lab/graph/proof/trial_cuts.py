@@ -1,6 +1,6 @@
 """Trial cuts on copies of a model: is a cut what the graph says it is? Knows surgery and the graph, but no operator.
 
-A graph that was exported at one size can't tell `x.view(n, 4, -1)` from `x.view(n, 4, 16)`. The second breaks when
+A graph that was read at one size can't tell `x.view(n, 4, -1)` from `x.view(n, 4, 16)`. The second breaks when
 channels leave, or goes on with the wrong ones; trying it out is the only way to know.
 """
 
@@ -24,7 +24,7 @@ from pruning_lab.graph.proof.held_sizes import held_sizes
 from pruning_lab.graph.proof.masked_reference import run_without
 from pruning_lab.graph.proof.precision import in_double
 from pruning_lab.graph.structure.channels import Channels
-from pruning_lab.graph.tracing.export import Inputs, TraceError, as_inputs
+from pruning_lab.graph.tracing.recording import Inputs, TraceError, as_inputs
 
 ROUNDING, ROUNDING_OF_DOUBLES = 1e-3, 1e-7
 """Largest relative difference of outputs that rounding explains."""
@@ -86,9 +86,9 @@ def _compare(
     found = list(tensors_in(small(*inputs)))
     masked = copy_of(model).eval()
     mask(masked, graph, removed)
-    if reading is not None and reading.program is not None and bool((removed & graph.mixing).any()):
+    if reading is not None and reading.tape is not None and bool((removed & graph.mixing).any()):
         gone = graph.taken(absent, reading.group_of_label)
-        expected = run_without(reading.program, reading.values, gone, masked, inputs)
+        expected = run_without(reading.tape, reading.values, gone, masked, inputs)
     else:
         expected = list(tensors_in(masked(*inputs)))
     if [item.shape for item in found] != [item.shape for item in expected]:
@@ -170,7 +170,7 @@ def _claims(graph: Channels, reading: Reading) -> list[_Claim]:
         for index in row.unique().tolist():
             layer_of.setdefault(index, name)
     together: dict[tuple[int | str, ...], list[int]] = {}
-    provable = graph.prunable if reading.program is not None else graph.prunable & ~graph.mixing
+    provable = graph.prunable if reading.tape is not None else graph.prunable & ~graph.mixing
     for index in provable.nonzero().flatten().tolist():
         together.setdefault(tuple(passed.get(index, [layer_of[index]])), []).append(index)
     claims = []
