@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 
 def tensors_in(output: object) -> Iterator[Tensor]:
@@ -26,23 +23,6 @@ def tensors_in(output: object) -> Iterator[Tensor]:
     elif is_dataclass(output):
         for item in fields(output):
             yield from tensors_in(getattr(output, item.name))
-
-
-def copy_of(model: nn.Module) -> nn.Module:
-    """A deep copy, also of models that keep computed tensors: weights that hooks leave behind, or activations."""
-    with _Detaching():
-        return copy.deepcopy(model)
-
-
-class _Detaching(TorchFunctionMode):
-    """Lets `copy.deepcopy` take tensors with a history, wherever they hang; their copies have none."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is not Tensor.__deepcopy__ or args[0].is_leaf:
-            return func(*args, **(kwargs or {}))
-        tensor, memo = args
-        memo[id(tensor)] = copied = tensor.detach().clone()
-        return copied
 
 
 @contextmanager

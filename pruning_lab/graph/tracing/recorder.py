@@ -23,11 +23,16 @@ aten = torch.ops.aten
 
 @dataclass(eq=False, slots=True)
 class _Memory:
-    """A piece of memory; `version` counts how often something was written to it."""
+    """A piece of memory; `version` counts how often something was written to it.
+
+    Attributes:
+        before: a parameter that was written to, and its values before.
+    """
 
     number: int
     version: int
     seen: list[_Seen]
+    before: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -62,6 +67,10 @@ class Recorder(TorchDispatchMode):
         self._count = 0
         self._kept: list[Tensor] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else the first operator of a process waits seconds for torch's compiler
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         if self._taken_apart(func):
@@ -71,8 +80,11 @@ class Recorder(TorchDispatchMode):
                 return result
         given = _tensors(args, kwargs)
         steps = {id(tensor): self.step_of(tensor) for tensor in given}
+        into = _written_to(func, args, kwargs)
+        for tensor in into:
+            self._save(tensor)
         result = func(*args, **kwargs)
-        self._note(func, args, kwargs, given, steps, result)
+        self._note(func, args, kwargs, given, steps, into, result)
         return result
 
     def add_input(self, tensor: Tensor) -> None:
@@ -85,6 +97,22 @@ class Recorder(TorchDispatchMode):
         if seen is None or seen.tensor() is not tensor:
             seen = self._meet(tensor)
         return self._present(seen)
+
+    def put_back(self) -> None:
+        """Give parameters that were written to the values that they had."""
+        for memory in self._memories.values():
+            if memory.before is not None:
+                parameter, values = memory.before
+                parameter.copy_(values)
+
+    def _save(self, tensor: Tensor) -> None:
+        memory = self._seen[id(tensor)].memory
+        first = memory.seen[0]
+        if first.step.target is None and first.step.name and memory.before is None:
+            held = first.tensor()
+            assert held is not None
+            memory.before = held, held.clone()
+            self.tape.writes_parameters = True
 
     def _taken_apart(self, func: Any) -> bool:
         if func not in self._apart:
@@ -132,9 +160,15 @@ class Recorder(TorchDispatchMode):
         return self._remember(tensor, step, memory)
 
     def _note(
-        self, func: Any, args: tuple, kwargs: dict, given: list[Tensor], steps: dict[int, Step], result: Any
+        self,
+        func: Any,
+        args: tuple,
+        kwargs: dict,
+        given: list[Tensor],
+        steps: dict[int, Step],
+        into: list[Tensor],
+        result: Any,
     ) -> None:
-        into = _written_to(func, args, kwargs)
         inside = {id(tensor) for tensor in given}
         out = _listed(result)
         if not into and any(id(tensor) in inside for tensor in out):

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.common.copies import light_copy_of
 from pruning_lab.common.errors import LabError, first_line
-from pruning_lab.common.modules import copy_of, random_kept, tensors_in
+from pruning_lab.common.modules import random_kept, tensors_in
 from pruning_lab.graph.tracing.recorder import Recorder
 from pruning_lab.graph.tracing.rules import recorded_whole
 from pruning_lab.graph.tracing.tape import Tape
@@ -43,7 +44,7 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
         TraceError: the model can't be copied, or does not run on these inputs without gradients.
     """
     try:
-        copied = copy_of(model).train(training)
+        copied = light_copy_of(model).train(training)
     except Exception as error:
         raise _told(model, training, error, "a copy of the model is what is run") from error
     recorder = Recorder(recorded_whole, _names(model, copied))
@@ -58,6 +59,8 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
         except Exception as error:
             mend = "it must run on example_input, without gradients; else pass connections=, see ChannelGraph.trace"
             raise _told(model, training, error, mend) from error
+        finally:
+            recorder.put_back()
         recorder.tape.outputs = [recorder.step_of(tensor) for tensor in tensors_in(answer)]
     return recorder.tape
 

@@ -89,11 +89,13 @@ class Tape:
         steps: in the order in which they ran, tensors that were there before among them.
         inputs: the model's inputs, in their order.
         outputs: the tensors that it returned, as a flat list.
+        writes_parameters: whether an operator wrote into a parameter.
     """
 
     steps: list[Step] = field(default_factory=list)
     inputs: list[Step] = field(default_factory=list)
     outputs: list[Step] = field(default_factory=list)
+    writes_parameters: bool = False
 
 
 def replaced(tree: Any, of: Callable[[Step], Any]) -> Any:
