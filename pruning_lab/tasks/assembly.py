@@ -23,6 +23,7 @@ from pruning_lab.lab.output.console import ConsoleReporter
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
 from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain
+from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.training.compute import ComputeSettings
 
 BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm", "drop_unused")
@@ -157,8 +158,9 @@ def _command() -> str:
     return "python -m pruning_lab " + shlex.join(sys.argv[1:])
 
 
-def returned(config: DictConfig, summary: Mapping[str, float]) -> float:
-    """The summary metric that `returns` names. Raises LabError where there is none of that name."""
+def returned(config: DictConfig, summary: Mapping[str, float]) -> Outcome:
+    """What a run's summary makes of a task. Raises LabError where `returns` names none of its metrics."""
     if config.returns not in summary:
         raise LabError(f"returns={config.returns} is not in the run's summary; use one of {', '.join(sorted(summary))}")
-    return summary[config.returns]
+    met = summary.get("budget_met")
+    return Outcome(summary[config.returns], None if met is None else bool(met))

@@ -17,9 +17,10 @@ from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.run_folder import RANDOM_CONTROLS
 from pruning_lab.tasks.assembly import prepared_data, recorded, returned
 from pruning_lab.tasks.controls import SHARED_KEYS, run_to_compare_with
+from pruning_lab.tasks.outcome import Outcome
 
 
-def prune(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:
+def prune(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Outcome:
     """Prune a network; returns the summary metric that `returns` names."""
     return returned(config, lab.prune(pruning_of(config, prepared_data(config), folder, choices)))
 
