@@ -12,11 +12,12 @@ from pruning_lab.lab.output.run_folder import choices_of, read_config
 from pruning_lab.lab.resume import resume as resume_run
 from pruning_lab.lab.saved_state import saved_state
 from pruning_lab.tasks.assembly import prepared_data, returned
+from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.tasks.prune import pruning_of
 
 
-def resume(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str) -> float:
-    """Go on with a run from its last saved step; returns the summary metric that the run's own `returns` names.
+def resume(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str) -> Outcome:
+    """Go on with a run from its last saved step; returns what the task of that run would have returned.
 
     Args:
         run: the run's folder. All settings are those of its config; of this task's config none counts.
