@@ -15,6 +15,7 @@ from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
 from pruning_lab.lab.output import sentences
 from pruning_lab.lab.output.history import Row
+from pruning_lab.lab.rehearsal import rehearse
 from pruning_lab.lab.saved_state import sweep_up
 from pruning_lab.lab.snapshots import Snapshots
 from pruning_lab.lab.start import announce, tracked
@@ -84,6 +85,8 @@ def begin(lab: Experiment) -> RunState:
     sweep_up(lab.output.folder)
     deterministic(lab.training.deterministic)
     announce(lab)
+    if lab.pruning.check:
+        rehearse(lab)
     digest, base = trained_base(lab)
     lab.output.tracker.tag("base_hash", digest)
     seed_everything(lab.training.seed)
