@@ -117,7 +117,7 @@ def is_over(lab: Experiment, state: RunState) -> bool:
 
 def score(lab: Experiment, state: RunState) -> Tensor:
     """Importance of every group, float [n_groups]; what the method cost goes into the coming row."""
-    batches = Counted(lab.loaders().score_batches())
+    batches = Counted(lab.loaders().score_batches(), lab.settings.device)
     started = time.perf_counter()
     scores = check_scores(lab.importance(state.model, state.graph, batches), state.graph, lab.importance)
     state.costs = {"cost/score_seconds": time.perf_counter() - started, "cost/score_images": batches.images}
