@@ -112,7 +112,8 @@ class LookingLater:
     """Looks at a step's numbers when the next step has been handed to the device, which so never runs dry.
 
     The next step's update is held back until then. So only one update is ever to be taken back, but two forward
-    passes, each of which may have moved buffers.
+    passes, each of which may have moved buffers. It takes memory on the device: as much as the weights and the
+    optimizer's memory of them once more.
     """
 
     def __init__(self, trainee: Trainee) -> None:
