@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -41,7 +41,7 @@ class Loaders:
     data: SegmentationData
     augmentation: Augments
     batch_size: int = 16
-    workers: int | str = "auto"
+    workers: int | Literal["auto"] = "auto"
     score_images: int = 64
     seed: int = 0
     _made: dict[tuple[str, str], "DataLoader[Stored]"] = field(

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from pruning_lab.common.errors import LabError

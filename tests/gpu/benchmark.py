@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -80,7 +80,7 @@ class Bench:
         self.data = Eyes((sizes.side, sizes.side), train=sizes.train, val=sizes.val, test=1)
         self.augmentation = Augmentation(yaml.safe_load(LIGHT.read_text())["steps"])
 
-    def loaders(self, workers: int | str = 0) -> Loaders:
+    def loaders(self, workers: int | Literal["auto"] = 0) -> Loaders:
         return Loaders(self.data, self.augmentation, self.sizes.batch, workers, score_images=4 * self.sizes.batch)
 
     def settings(self, precision: str = "float32") -> ComputeSettings:
