@@ -120,7 +120,7 @@ def reason_to_end(lab: Experiment, state: RunState) -> str:
 
 def score(lab: Experiment, state: RunState) -> tuple[Tensor, Row]:
     """Importance of every group, float [n_groups], and what the method cost."""
-    batches = Counted(lab.loaders().score_batches())
+    batches = Counted(lab.loaders().score_batches(), lab.training.settings.device)
     started = time.perf_counter()
     scores = check_scores(state.importance(state.model, state.graph, batches), state.graph, state.importance)
     return scores, {"cost/score_seconds": time.perf_counter() - started, "cost/score_images": batches.images}

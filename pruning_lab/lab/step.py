@@ -9,9 +9,11 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.data.batches import Stack
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.proof.trial_cuts import verify
 from pruning_lab.lab.experiment import Experiment
@@ -30,14 +32,14 @@ TOLERANCE = 1e-4
 
 
 class Counted:
-    """Batches that remember how many images were looked at, over however many passes."""
+    """Batches on a device that remember how many images were looked at, over however many passes."""
 
-    def __init__(self, batches: list[tuple[Tensor, Tensor]]) -> None:
-        self._batches = batches
+    def __init__(self, batches: Stack, device: str | torch.device = "cpu") -> None:
+        self._batches, self._device = batches, torch.device(device)
         self.images = 0
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for image, mask in self._batches:
+        for image, mask in self._batches.on(self._device):
             self.images += len(image)
             yield image, mask
 
