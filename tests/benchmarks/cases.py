@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.models import UNet
+from tests.benchmarks import monai_cases
 from tests.graph import networks
-from tests.graph.test_zoo import LIBRARIES, shaken
+from tests.graph.test_zoo import LIBRARIES, SIZES, shaken
 
 SIDE = 224
 """Side of the images; the networks for larger ones say so."""
 
 SIDES = {"inception_v3": 299}
 SMALL = "small nets"
+MONAI = "monai"
 
 Inputs = tuple[Tensor, ...]
 
@@ -43,6 +45,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "unet, width 64": lambda: UNet(in_channels=3, classes=4, width=64),
     "2000 layers": lambda: deep(2000),
     **{f"{library}/{name}": partial(build, name) for library, (build, names) in LIBRARIES.items() for name in names},
+    **{f"{MONAI}/{name}": case.build for name, case in monai_cases.CASES.items()},
 }
 
 ALL = [*BUILDERS, *(f"{SMALL}/{name}" for name in networks.CASES)]
@@ -59,13 +62,30 @@ SPEED = [
 
 
 def make(name: str, side: int | None = None) -> tuple[nn.Module, Inputs]:
-    """A model in evaluation mode with random weights, and its inputs; images have `side` where it is given."""
+    """A model in evaluation mode with random weights, and its inputs; images have `side` where it is given.
+
+    MONAI's networks have images of one channel and of a side of their own.
+    """
     library, _, rest = name.partition("/")
     if library == SMALL:
         return networks.make(rest)
     torch.manual_seed(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what libraries say while they build their models
-        model = shaken(BUILDERS[name]())
+    model = shaken(original(name))
+    if library == MONAI:
+        case = monai_cases.CASES[rest]
+        return model, (torch.randn(1, 1, *[case.side] * case.dims),)
     side = side or SIDES.get(name.rpartition("/")[2], SIDE)
     return model, (torch.randn(1, 3, side, side),)
+
+
+def side_of(name: str) -> int:
+    """Side of the images of the coverage table: 64 pixels, where these are enough."""
+    return SIZES.get(name.rpartition("/")[2], 64)
+
+
+def original(name: str) -> nn.Module:
+    """A model as it is built, by its name alone: what a checkpoint may name as its builder."""
+    library, _, rest = name.partition("/")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what libraries say while they build their models
+        return networks.CASES[rest].build() if library == SMALL else BUILDERS[name]()

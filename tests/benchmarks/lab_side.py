@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import copy
 import math
+import tempfile
 from collections import Counter
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from pruning_lab.checkpoint import Builder, load, save
+from pruning_lab.common.errors import first_line
+from pruning_lab.common.modules import tensors_in
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import Uniform, WeightNorm
-from tests.benchmarks.cases import Inputs, make
+from tests.benchmarks.cases import Inputs, make, side_of
 from tests.benchmarks.timing import forward_seconds, seconds, size_of_object
+from tests.graph import helpers
 from tests.graph.helpers import draw
 
 EXACT = 1e-4
 STEPS = 100
+ROUNDING = 1e-5
+CUTS = 5
+DRAWS = (0, 1)
+"""Seeds of the random cuts that are held against masked copies."""
+TIED = "are tied together"
 ASIDE = ("feeds the model's output", "runs only in training", "its result is used only in training")
 """Reasons for which nobody would cut a filter."""
 
@@ -68,16 +78,21 @@ def _activation_bytes(graph: ChannelGraph) -> int:
 
 
 def coverage(name: str) -> dict[str, Any]:
-    """Groups, what is frozen and why, and whether a random half of what can be cut is cut exactly."""
+    """Groups, what is frozen and why, whether random cuts are exact, and what can be done with the cut model.
+
+    Half of what can be cut leaves, drawn at random; exactness is the worst of several draws, in double precision.
+    """
     _warm_up()
-    model, inputs = make(name)
+    model, inputs = make(name, side_of(name))
     forward_s = forward_seconds(model, inputs)
     build_s = seconds(lambda: ChannelGraph.trace(model, inputs), repeats=3)
+    before = _values(model)
     graph = ChannelGraph.trace(model, inputs)
-    groups = draw(graph, 0)
-    difference = verify(model, graph, groups, inputs)
+    difference = max(verify(model, graph, draw(graph, seed), inputs) for seed in DRAWS)
+    changed = _changed(before, _values(model))
+    groups = draw(graph, DRAWS[0])
     filters, frozen = _frozen(graph)
-    return {
+    answer = {
         "forward_s": forward_s,
         "build_s": build_s,
         "groups": len(graph),
@@ -85,10 +100,72 @@ def coverage(name: str) -> dict[str, Any]:
         "reasons": _reasons(graph),
         "difference": difference,
         "exact": difference < EXACT,
+        "changed": changed,
         "mixes": bool((groups & graph.mixing).any()),
-        "cut_s": seconds(lambda: cut(model, graph, groups), repeats=1),
-        "runs": _runs(model, inputs),
+        "cut_s": _cut_seconds(model, graph, groups),
     }
+    return {**answer, "saved": _saved(name, model, graph, inputs), "trained": _trained(model, inputs)}
+
+
+def _values(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of all parameters and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+
+
+def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+    """Whether reading and trying left a trace in the model's own tensors."""
+    return before.keys() != after.keys() or any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def _saved(name: str, model: nn.Module, graph: ChannelGraph, inputs: Inputs) -> str:
+    """What comes of a save and a load: the same tensors bit for bit, read off the model or with a builder; or why not.
+
+    A model of this folder's own making is built anew by its name.
+    """
+    named = Builder("tests.benchmarks.cases.original", {"name": name})
+    told = ""
+    for builder, answer in ((None, "yes"), (named, "with a builder")):
+        try:
+            told = "another model" if _reloads(model, graph, builder, inputs) else ""
+        except Exception as error:  # what stopped it is the answer
+            told = f"{type(error).__name__}: {first_line(error)}"[:120]
+        if not told:
+            return answer
+    return told
+
+
+@torch.no_grad()
+def _reloads(model: nn.Module, graph: ChannelGraph, builder: Builder | None, inputs: Inputs) -> bool:
+    """Whether what comes back has other tensors, or computes something else; kernels may differ in their rounding."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(folder, model, graph, builder)
+        loaded = load(folder, trust=True).eval()
+    return _changed(_values(model), _values(loaded)) or helpers.difference(loaded(*inputs), model(*inputs)) > ROUNDING
+
+
+def _cut_seconds(model: nn.Module, graph: ChannelGraph, groups: Tensor) -> float:
+    """Seconds of a cut, the mean of several copies' cuts, since the clock of a process may tick in milliseconds."""
+    copies = [(copy.deepcopy(model), copy.copy(graph)) for _ in range(CUTS)]
+    cut(model, graph, groups)
+    return seconds(lambda: [cut(*one, groups) for one in copies], repeats=1) / CUTS
+
+
+def _trained(model: nn.Module, inputs: Inputs) -> str:
+    """What comes of a training step on two samples: yes, or why not."""
+    doubled = tuple(torch.cat([item, item]) for item in inputs)
+    try:
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+        outputs = [item for item in tensors_in(model.train()(*doubled)) if item.requires_grad]
+        torch.stack([item.square().mean() for item in outputs]).sum().backward()
+        given = [one.grad for one in model.parameters() if one.grad is not None]
+        if not given or not all(bool(one.isfinite().all()) for one in given):
+            return "no finite gradients"
+        optimizer.step()
+        with torch.no_grad():
+            model.eval()(*inputs)
+    except Exception as error:  # what stopped it is the answer
+        return f"{type(error).__name__}: {first_line(error)}"[:120]
+    return "yes"
 
 
 def _frozen(graph: ChannelGraph) -> tuple[int, int]:
@@ -99,12 +176,14 @@ def _frozen(graph: ChannelGraph) -> tuple[int, int]:
 
 
 def _reasons(graph: ChannelGraph) -> list[str]:
-    """Why filters are frozen, the commonest reason first, without the names of layers."""
-    told = [why.partition(" filters: ")[2] or why for why in graph.frozen.values() if why not in ASIDE]
-    return [reason for reason, _ in Counter(told).most_common(2)]
-
-
-@torch.no_grad()
-def _runs(model: nn.Module, inputs: Inputs) -> bool:
-    model(*inputs)
-    return True
+    """Why filters are frozen, the reason of most filters first; whole layers that are tied count as one reason."""
+    told: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for name, row in graph.layers.items():
+        if graph.frozen.get(name) in ASIDE:
+            continue
+        for why in (graph.frozen_groups[index] for index in row.tolist() if index in graph.frozen_groups):
+            kind = TIED if TIED in why and why.startswith("all filters of") else why
+            told[kind] += 1
+            first.setdefault(kind, why)
+    return [first[kind] for kind, _ in told.most_common(2)]

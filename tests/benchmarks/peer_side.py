@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pruning_lab.graph import ChannelGraph, TraceError
 from pruning_lab.graph.proof.trial_cuts import tensors_in
-from tests.benchmarks.cases import Inputs, make
+from tests.benchmarks.cases import Inputs, make, side_of
 from tests.benchmarks.lab_side import ASIDE, EXACT, STEPS
 from tests.benchmarks.timing import forward_seconds, seconds
 from tests.graph.helpers import difference
@@ -40,7 +40,7 @@ def speed(name: str) -> dict[str, Any]:
 
 def coverage(name: str) -> dict[str, Any]:
     """Seconds of a graph and a cut to half of every layer's channels, how much it took, and what came of it."""
-    model, inputs = make(name)
+    model, inputs = make(name, side_of(name))
     forward_s = forward_seconds(model, inputs)
     heads = _heads(model, inputs)
     masked, before = copy.deepcopy(model), _filters(model)

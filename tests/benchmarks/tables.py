@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import json
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pruning_lab.common.files import write_atomically
 from pruning_lab.tasks.report.pages import deliver, markdown_table
 from tests.benchmarks.isolated import run
 
@@ -22,6 +25,17 @@ def passes(answer: dict[str, Any], key: str) -> str:
     if key not in answer:
         return ""
     return digits(answer[key] / answer["forward_s"])
+
+
+LONG = 0.01
+"""Seconds of a forward pass from which times are told in passes; of a shorter one, they are told in seconds."""
+
+
+def passes_or_seconds(answer: dict[str, Any], key: str) -> str:
+    """A time in forward passes, or in seconds where a pass is so short that it is no measure."""
+    if key not in answer:
+        return ""
+    return passes(answer, key) if answer["forward_s"] >= LONG else f"{digits(answer[key])} s"
 
 
 def digits(value: float) -> str:
@@ -37,9 +51,26 @@ def cell(text: str) -> str:
     return " ".join(text.replace("|", "/").split())
 
 
-def measured(side: str, function: str, limit_s: float) -> Measure:
-    """A function of a side of this folder, run in processes of its own with a time limit."""
-    return lambda name: run(f"{side}:{function}", name, limit_s)
+def measured(side: str, function: str, limit_s: float, results: Path | None = None) -> Measure:
+    """A function of a side of this folder, run in processes of its own with a time limit.
+
+    Args:
+        results: folder in which every answer is kept; what is there already is not measured again.
+    """
+
+    def measure(name: str) -> dict[str, Any]:
+        if results is None:
+            return run(f"{side}:{function}", name, limit_s)
+        path = results / side / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.json"
+        if path.exists():
+            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return kept
+        answer = run(f"{side}:{function}", name, limit_s)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(answer, indent=1) + "\n")
+        return answer
+
+    return measure
 
 
 def command_line(
@@ -64,6 +95,7 @@ def command_line(
     parser.add_argument("--into", type=Path, help="page with <!-- MARKER:start --> and <!-- MARKER:end -->")
     parser.add_argument("--marker", default=marker, help=f"by default {marker}")
     parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="for each model and side")
+    parser.add_argument("--results", type=Path, help="folder of answers; what is there is not measured again")
     options = parser.parse_args(arguments)
     chosen = []
     for asked in options.models:
@@ -71,7 +103,7 @@ def command_line(
         if not found:
             parser.error(f"{asked} is not among the models: {', '.join(known)}")
         chosen += found
-    here, peer = (measured(side, function, options.limit) for side in ("lab_side", "peer_side"))
+    here, peer = (measured(side, function, options.limit, options.results) for side in ("lab_side", "peer_side"))
     rows = []
     for name in chosen:
         rows.append(row_of(name, here, peer))
@@ -83,6 +115,6 @@ def _origin() -> str:
     torch, peer = (importlib.metadata.version(name) for name in ("torch", "torch-pruning"))
     return (
         "Times are processor times in forward passes of the model (batch 1, evaluation mode) in the same process, "
-        "one thread; "
+        "one thread; where a pass takes less than 10 ms, and `s` stands behind a time, they are seconds; "
         f"torch {torch}, Torch-Pruning {peer}."
     )

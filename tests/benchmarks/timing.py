@@ -16,15 +16,27 @@ from torch import Tensor, nn
 
 ENOUGH = 5.0
 """Processor seconds after which a measurement is not repeated any more."""
+SHORT = 0.04
+"""Processor seconds below which the ticks of the clock show."""
 
 
 def seconds(run: Callable[[], Any], repeats: int = 5) -> float:
-    """Median processor time of a call, of fewer repeats where one is slow. What else the machine does matters least."""
+    """Median processor time of a call, of fewer repeats where one is slow. What else the machine does matters least.
+
+    The clock of a process may tick in steps of milliseconds, so that short calls are made several times a measurement.
+    A call that can't be repeated is measured as it is.
+    """
     times: list[float] = []
-    while len(times) < repeats and sum(times) < ENOUGH:
+    calls = 1
+    while len(times) < repeats and sum(times) * calls < ENOUGH:
         started = time.process_time()
-        run()
-        times.append(time.process_time() - started)
+        for _ in range(calls):
+            run()
+        took = time.process_time() - started
+        if took < SHORT and repeats > 1:
+            calls, times = 2 * calls, []
+        else:
+            times.append(took / calls)
     return statistics.median(times)
 
 
