@@ -13,10 +13,10 @@ from pruning_lab.common.modules import layer_name
 from pruning_lab.graph.structure.channels import STAYS, Channels, by_layer
 from pruning_lab.graph.structure.flows import Flows
 from pruning_lab.graph.structure.id_rows import Rows
-from pruning_lab.graph.structure.records import Consumer, CostTerm, Size, Structure, TensorInfo
+from pruning_lab.graph.structure.records import Consumer, CostTerm, HeldSize, Size, Structure, TensorInfo
 from pruning_lab.graph.tracing.connections import Connections, answered, ask, interpret_by_hand
 from pruning_lab.graph.tracing.flow import flows_of
-from pruning_lab.graph.tracing.interpreter import Interpreter
+from pruning_lab.graph.tracing.interpreter import GIVES_OUTPUT, Interpreter
 from pruning_lab.graph.tracing.labels import FIXED
 from pruning_lab.graph.tracing.live_values import live_values
 from pruning_lab.graph.tracing.recording import TraceError, record
@@ -45,10 +45,16 @@ class Reading:
     by_hand: set[str]
 
 
+ONLY_TRAINING, RETURNED_IN_TRAINING = "runs only in training", "its result is used only in training"
+
+
 def read_graph(
-    model: nn.Module, inputs: tuple[Tensor, ...], connections: Connections | None = None
+    model: nn.Module, inputs: tuple[Tensor, ...], connections: Connections | None = None, split: int = 0
 ) -> tuple[Channels, Reading]:
     """Read a model; where evaluation leaves parameters aside, what training does with them is read too.
+
+    Args:
+        split: which dimension of a view that splits channels keeps them, see `Structure.split`; 0 for what frees most.
 
     Raises:
         TraceError: the model does not run, and there are no connections to use instead.
@@ -61,13 +67,13 @@ def read_graph(
             raise
         interpreter = Interpreter(RULES)
         interpret_by_hand(interpreter, model, inputs, connections)
-        graph, group_of_label = _number(interpreter, model, set())
+        graph, group_of_label = _number(interpreter, model, {})
         return graph, Reading(None, {}, group_of_label, [], [], answered(interpreter.links))
-    interpreter, values = _interpret(tape, connections)
+    interpreter, values, split = _interpret(tape, connections, split)
     suspects, sizes = [*interpreter.suspects, *interpreter.contracted], list(interpreter.sizes)
     graph, group_of_label = _number(interpreter, model, _read_training(interpreter, model, inputs))
     memory = live_values(tape, values, group_of_label, graph.structure.rows())
-    structure = replace(graph.structure, memory=memory, flows=Flows.of(flows_of(tape)))
+    structure = replace(graph.structure, split=split, memory=memory, flows=Flows.of(flows_of(tape)))
     graph = replace(graph, structure=structure, rows=Rows(structure.rows()))
     reading = Reading(
         tape,
@@ -80,16 +86,47 @@ def read_graph(
     return graph, reading
 
 
-def _interpret(tape: Tape, connections: Connections | None) -> tuple[Interpreter, dict[Step, Any]]:
+def _interpret(tape: Tape, connections: Connections | None, split: int) -> tuple[Interpreter, dict[Step, Any], int]:
     """Run the tape on labels; where the user has something to say of the layers found, run it again with that."""
     interpreter = Interpreter(RULES)
     values = interpreter.run(tape)
     if connections is None:
-        return interpreter, values
+        return _with_choices(tape, interpreter, values, split)
     widths = {name: len(row) for name, row in interpreter.layers.items()}
     links = ask(connections, widths, {read.layer: len(read.channels) for read in interpreter.reads})
     interpreter = Interpreter(RULES, links)
-    return interpreter, interpreter.run(tape)
+    return interpreter, interpreter.run(tape), 1
+
+
+def _with_choices(
+    tape: Tape, interpreter: Interpreter, values: dict[Step, Any], split: int
+) -> tuple[Interpreter, dict[Step, Any], int]:
+    """Let views that split channels keep them along another dimension, where that frees filters.
+
+    Attention's heads leave whole where the width of a head must stay; a vector that becomes an image loses whole
+    channels of it. Such a view is looked for only where something is frozen, and all of them choose alike.
+    """
+    splits = interpreter.splits
+    best, kept = _frozen_filters(interpreter), (interpreter, values, 1)
+    for back in range(2, 1 + max(map(len, splits.values()), default=0)):
+        if split not in (0, back) or not best:
+            continue
+        tried = Interpreter(RULES, choices={step: dims[-back] for step, dims in splits.items() if back <= len(dims)})
+        found = tried.run(tape)
+        if split == back or (frozen := _frozen_filters(tried)) < best:
+            kept = (tried, found, back)
+            best = 0 if split == back else frozen
+    return kept
+
+
+def _frozen_filters(interpreter: Interpreter) -> int:
+    """Filters that can't be cut, those aside that give the model's output or can't leave alone."""
+    component = interpreter.space.components()
+    reasons = interpreter.space.frozen_components(component)
+    frozen = [index for index, why in reasons.items() if why != GIVES_OUTPUT]
+    rows = [component[row.numpy()] for row in interpreter.layers.values()]
+    whole = sum(len(row) for row in rows if len(np.unique(row)) == 1)
+    return whole + sum(int(np.isin(row, frozen).sum()) for row in rows)
 
 
 def _training_tape(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> Tape | None:
@@ -116,25 +153,25 @@ def _enlarged(image: Tensor) -> Tensor:
     return image.repeat(1, 1, *[4] * (image.dim() - 2))
 
 
-def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Tensor, ...]) -> set[str]:
-    """Add the ties and reads of layers whose result only training uses. Returns these layers."""
+def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, str]:
+    """Add the ties and reads of layers whose result only training uses. Returns these layers, and why they stay."""
     evaluated = set(interpreter.used)
     tape = _training_tape(model, inputs, evaluated)
     if tape is None:
-        return set()
+        return {}
     known = set(interpreter.layers)
     interpreter.count_costs = False
     interpreter.run(tape)
     added = set(interpreter.layers) - known
     for name in added:
-        interpreter.space.freeze(interpreter.layers[name], "runs only in training")
+        interpreter.space.freeze(interpreter.layers[name], ONLY_TRAINING)
     returned = {layer_name(name) for name in interpreter.used - evaluated} & known
     for name in returned:
-        interpreter.space.freeze(interpreter.layers[name], "its result is used only in training")
-    return added | returned
+        interpreter.space.freeze(interpreter.layers[name], RETURNED_IN_TRAINING)
+    return dict.fromkeys(added, ONLY_TRAINING) | dict.fromkeys(returned, RETURNED_IN_TRAINING)
 
 
-def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str]) -> tuple[Channels, Tensor]:
+def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str, str]) -> tuple[Channels, Tensor]:
     """Number the groups in the order in which the network first gives out their filters."""
     component = interpreter.space.components()
     group_of_component, count = _number_groups(interpreter, component)
@@ -148,6 +185,9 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str])
         for index, why in interpreter.space.frozen_components(component).items()
         if group_of_component[index] != STAYS
     }
+    for name, why in only_training.items():  # whatever else stops them, they are for training alone
+        told = {index: why for index in layers[name].tolist() if reasons.get(index) != GIVES_OUTPUT}
+        reasons.update({index: why for index, why in told.items() if index != STAYS})
     for name, row in layers.items():
         if len(row.unique()) == 1:
             reasons.setdefault(int(row[0]), f"all filters of {name} are tied together")
@@ -162,6 +202,11 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str])
         costs=[CostTerm(cost.layer, cost.coefficient, tuple(map(ids, cost.factors))) for cost in interpreter.costs],
         group_counts={name: ids(row) for name, row in interpreter.counted_groups.items()},
         channel_counts={name: ids(row) for name, row in interpreter.counted_channels.items()},
+        held=[
+            HeldSize(path, "num_groups", (ids(row),))
+            for path, row in interpreter.counted_norms.items()
+            if isinstance(model.get_submodule(path), nn.GroupNorm)
+        ],
     )
     graph = Channels(
         structure=structure,

@@ -47,4 +47,7 @@ class ChannelGraph(Channels):
         channels, reading = read_graph(model, inputs, connections)
         if prove:
             channels = freeze_guilty(model, channels, reading, inputs)
+            if channels.structure.split > 1:  # it looked better before it was tried
+                plain, reading = read_graph(model, inputs, connections, split=1)
+                channels = max(channels, freeze_guilty(model, plain, reading, inputs), key=Channels.cuttable)
         return ChannelGraph(**{part.name: getattr(channels, part.name) for part in fields(Channels)})

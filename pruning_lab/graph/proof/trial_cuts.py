@@ -54,7 +54,7 @@ def verify(model: nn.Module, graph: Channels, groups: Tensor | list[int], inputs
     with in_mode(model, training=False):
         model, given = in_double(model, given) or (model, given)
     try:
-        fresh, reading = read_graph(model, given)
+        fresh, reading = read_graph(model, given, split=graph.structure.split)
     except TraceError:  # the graph came from connections
         return _compare(model, graph, removed, given, None, removed)
     return _compare(model, graph, removed, given, reading, _same_groups(graph, fresh, removed))

@@ -128,6 +128,11 @@ class Channels:
         """Layer name -> filters it has now."""
         return {name: len(ids) for name, ids in self.layers.items()}
 
+    def cuttable(self) -> int:
+        """How many filters can be cut."""
+        stays = torch.cat([self.prunable, torch.zeros(1, dtype=torch.bool)])
+        return sum(int(stays[row].sum()) for row in self.layers.values())
+
     def as_mask(self, groups: Tensor | list[int]) -> Tensor:
         """Group ids or a bool mask, as a bool mask [n_groups].
 
@@ -181,8 +186,10 @@ class Channels:
         return {index: why for stays, index, why in known if stays}
 
     def with_held(self, held: list[HeldSize]) -> Self:
-        """The graph of a model that is as it was traced, with these attributes to set anew."""
-        structure = replace(self.structure, held=held)
+        """The graph of a model that is as it was traced, with these attributes to set anew beside those it has."""
+        known = {(one.module, one.attribute) for one in self.structure.held}
+        added = [one for one in held if (one.module, one.attribute) not in known]
+        structure = replace(self.structure, held=[*self.structure.held, *added])
         return replace(self, structure=structure, rows=Rows(structure.rows()))
 
     def with_frozen(self, reasons: Mapping[int, str]) -> Self:

@@ -87,7 +87,11 @@ class HeldSize:
 
 @dataclass(frozen=True)
 class Structure:
-    """A network's parts; see the attributes of the same names of `ChannelGraph`, which are as a cut leaves them."""
+    """A network's parts; see the attributes of the same names of `ChannelGraph`, which are as a cut leaves them.
+
+    Attributes:
+        split: where a view splits channels in several dimensions, the one of these that keeps them, from the last: 1.
+    """
 
     layers: dict[str, Tensor]
     consumers: list[Consumer]
@@ -96,6 +100,7 @@ class Structure:
     group_counts: dict[str, Tensor]
     channel_counts: dict[str, Tensor]
     held: list[HeldSize] = field(default_factory=list)
+    split: int = 1
     memory: LiveValues | None = None
     flows: Flows = field(default_factory=lambda: Flows.of(()))
 

@@ -41,6 +41,8 @@ class Cost:
     factors: tuple[Tensor, ...]
 
 
+GIVES_OUTPUT = "feeds the model's output"
+
 Rule = Callable[..., Any]
 
 Links = dict[str, list[tuple[int, str, int]]]
@@ -50,13 +52,18 @@ Links = dict[str, list[tuple[int, str, int]]]
 class Interpreter:
     """Collects what a network's operators say of its channels, over one or several tapes."""
 
-    def __init__(self, rules: dict[Any, Rule], links: Links | None = None) -> None:
+    def __init__(
+        self, rules: dict[Any, Rule], links: Links | None = None, choices: dict[Step, int] | None = None
+    ) -> None:
         """Start with nothing known.
 
         Args:
             links: what the user says of a consumer's channels, see `connected`.
+            choices: of views that split channels, which of its dimensions keeps them; by default the last.
         """
         self.rules = rules
+        self.choices = choices or {}
+        self.splits: dict[Step, tuple[int, ...]] = {}
         self.links: Links = links or {}
         self.space = LabelSpace()
         self.tensors: dict[str, Labelled] = {}
@@ -65,6 +72,7 @@ class Interpreter:
         self.costs: list[Cost] = []
         self.counted_groups: dict[str, Tensor] = {}
         self.counted_channels: dict[str, Tensor] = {}
+        self.counted_norms: dict[str, Tensor] = {}
         self.contracted: list[tuple[str, Tensor]] = []
         self.suspects: list[tuple[str, Tensor]] = []
         self.sizes: list[tuple[str, tuple[Tensor | int, ...]]] = []
@@ -92,7 +100,7 @@ class Interpreter:
                 values[step] = Labelled(step.shapes)
         for step in tape.outputs:
             for value in labelled_in(values[step]):
-                self.space.freeze(value.labels(), "feeds the model's output")
+                self.space.freeze(value.labels(), GIVES_OUTPUT)
         return values
 
     def parameter(self, name: str, shape: tuple[int, ...]) -> Labelled:

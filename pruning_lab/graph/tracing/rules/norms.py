@@ -34,10 +34,17 @@ def group_norm(
     bias: Labelled | None = None,
     *args: Any,
 ) -> Labelled:
-    """Every group of channels loses the same positions, so that the groups stay equal."""
+    """Every group of channels loses the same positions, so that the groups stay equal.
+
+    Where each channel is a group of its own, it leaves with its group, and the number of groups follows.
+    """
     channels = interpreter.axis(image, 1)
-    interpreter.tie_rows(channels.reshape(groups, -1))
-    interpreter.space.mix(channels, f"{interpreter.place} normalizes over channels")
+    if groups == len(channels):
+        interpreter.counted_norms.setdefault(interpreter.module_path, channels)
+        interpreter.suspect(channels, (channels,))
+    else:
+        interpreter.tie_rows(channels.reshape(groups, -1))
+        interpreter.space.mix(channels, f"{interpreter.place} normalizes over channels")
     return per_channel(interpreter, step, image, weight, bias)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
-from pruning_lab.graph.tracing.labelled import Labelled, gather_axis
+from pruning_lab.graph.tracing.labelled import Labelled, gather_axis, varying
 from pruning_lab.graph.tracing.labels import FIXED
 from pruning_lab.graph.tracing.tape import Step
 
@@ -21,11 +21,14 @@ def execute(interpreter: Interpreter, step: Step, value: Labelled, *args: Any, *
     shapes = step.shapes
     single = isinstance(shapes, tuple)
     axes: list[dict[int, Tensor]] = [{} for _ in ([shapes] if single else shapes)]
-    keep = 1 if step.target in _KEEP_CHANNELS else None
+    keep = 1 if step.target in _KEEP_CHANNELS else interpreter.choices.get(step)
     operator = _COPYING.get(step.target, step.target)
     for dim in value.axes:
         results = operator(value.spread(dim), *args, **kwargs)
         for place, result in enumerate([results] if single else results):
+            along = varying(result)
+            if len(along) > 1 and step.target in _SIZE_HELD:
+                interpreter.splits[step] = tuple(along)
             found = gather_axis(result, interpreter.tie_rows, keep)
             if found is None:
                 found = _single_channel(value.axes[dim], value.shape, dim, tuple(result.shape))
@@ -41,7 +44,7 @@ def execute(interpreter: Interpreter, step: Step, value: Labelled, *args: Any, *
     if step.target in _SIZE_HELD and any(_resized(value, result) for result in values):
         rows = [(row,) for one in (value, *values) for row in one.axes.values()]
         shaped = [tuple(one.axes.get(dim, size) for dim, size in enumerate(one.shape)) for one in values]
-        interpreter.suspect(value.labels(), *rows, *shaped)
+        interpreter.suspect(value.labels(), *rows, *shaped, *(sizes[1:] for sizes in shaped))
     return values[0] if single else values
 
 
@@ -78,14 +81,32 @@ def concatenate(interpreter: Interpreter, step: Step, tensors: list[Labelled], d
     for other in range(len(shape)):
         if not any(other in part.axes for part in parts):
             continue
-        rows = [interpreter.axis(part, other) for part in parts]
         if other == dim:
-            axes[other] = torch.cat(rows)
+            axes[other] = _in_a_row(interpreter, parts, dim)
             continue
+        rows = [interpreter.axis(part, other) for part in parts]
         for row in rows[1:]:
             interpreter.tie(rows[0], row)
         axes[other] = next(part.axes[other] for part in parts if other in part.axes)
     return Labelled(shape, axes)
+
+
+def _in_a_row(interpreter: Interpreter, parts: list[Labelled], dim: int) -> Tensor:
+    """Labels of parts along the dimension in which they follow each other.
+
+    Zeros of a given size, as a padded shortcut has them, are channels that leave with what they meet.
+    """
+    rows, added = [], []
+    for part in parts:
+        if dim in part.loose and dim not in part.axes:
+            added.append(interpreter.space.fresh(part.shape[dim]))
+            rows.append(added[-1])
+        else:
+            rows.append(interpreter.axis(part, dim))
+    whole = torch.cat(rows)
+    for row in added:
+        interpreter.suspect(row, (row,), (whole,))
+    return whole
 
 
 def stack(interpreter: Interpreter, step: Step, tensors: list[Labelled], dim: int = 0) -> Labelled:
@@ -102,17 +123,31 @@ def stack(interpreter: Interpreter, step: Step, tensors: list[Labelled], dim: in
     return Labelled(shape, axes)
 
 
-def pad(interpreter: Interpreter, step: Step, value: Labelled, amounts: list[int], *args: Any) -> Labelled:
-    """Padding adds elements that never move; cropping by a negative amount takes labels away."""
-    axes = {}
+def pad(
+    interpreter: Interpreter, step: Step, value: Labelled, amounts: list[int], mode: Any = 0, *args: Any
+) -> Labelled:
+    """Padding by a number adds channels of its own: they leave with what they meet, where the amounts can follow.
+
+    Cropping by a negative amount takes labels away.
+    """
+    axes: dict[int, Tensor] = {}
+    suspects: list[tuple[Tensor, list[tuple[Tensor | int, ...]]]] = []
+    parts: list[Tensor | int] = list(amounts)
     for dim, row in value.axes.items():
         place = 2 * (value.ndim - 1 - dim)
         before, after = amounts[place : place + 2] if place < len(amounts) else (0, 0)
-        if min(before, after) < 0:
-            interpreter.freeze(row, "crops it at a fixed place")
-        axes[dim] = torch.nn.functional.pad(row, (before, after), value=FIXED)
-        if before or after:
-            interpreter.suspect(row, (row,), (axes[dim],))
+        if min(before, after) < 0 or ((before or after) and isinstance(mode, str) and mode != "constant"):
+            interpreter.freeze(row, "crops or repeats it at a fixed place")
+            axes[dim] = torch.nn.functional.pad(row, (before, after), value=FIXED)
+        elif before or after:
+            front, back = interpreter.space.fresh(before), interpreter.space.fresh(after)
+            axes[dim] = torch.cat([front, row, back])
+            parts[place : place + 2] = [front, back]
+            suspects += [(row, [(row,), (axes[dim],)]), (front, [(front,)]), (back, [(back,)])]
+        else:
+            axes[dim] = row
+    for labels, sizes in suspects:
+        interpreter.suspect(labels, *sizes, tuple(parts))
     return Labelled(step.shapes, axes)
 
 
