@@ -68,6 +68,8 @@ class _Run:
         small = [_select(arg, other, self._left) for arg, other in zip(args, known_args, strict=True)]
         if step.target in (aten.layer_norm.default, aten.rms_norm.default):
             small[1] = list(small[0].shape[args[0].ndim - len(args[1]) :])
+        if step.target is aten.group_norm.default and args[1] == args[0].shape[1]:  # each channel is a group
+            small[1] = small[0].shape[1]
         options = {key: _select(kwargs[key], known_kwargs[key], self._left) for key in kwargs}
         result = step.target(*small, **options)
         if isinstance(result, Tensor):

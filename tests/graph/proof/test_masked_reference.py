@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.build import read_graph
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.proof.masked_reference import run_without
@@ -38,3 +39,11 @@ class _Product(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return torch.einsum("nchw,oc->nohw", image, self.weight)
+
+
+def test_a_group_norm_of_single_channels_has_as_many_groups_as_are_left() -> None:
+    """A softmax over channels needs the reference, which then runs the norm over what is left as well."""
+    model = nn.Sequential(nn.Conv2d(3, 6, 1), nn.GroupNorm(6, 6), nn.Softmax(1), nn.Conv2d(6, 2, 1)).eval()
+    image = torch.randn(2, 3, 4, 4)
+    graph = ChannelGraph.trace(model, image)
+    assert verify(model, graph, [1, 4], image) < 1e-9
