@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from pruning_lab.data import Augmentation, Eyes, Loaders, SegmentationData
+from pruning_lab.data import Augmentation, AugmentBy, Eyes, Loaders, SegmentationData
 from tests.paths import CONF
 
 
@@ -45,8 +45,9 @@ def test_eyes_can_be_made_from_their_option():
 
 @pytest.mark.parametrize("path", options("augmentation"), ids=lambda path: path.stem)
 def test_an_augmentation_option_gives_valid_samples(path):
-    augmentation = hydra.utils.instantiate(loaded(path))
-    assert isinstance(augmentation, Augmentation)
+    needed = {"path": "docs.examples.augmentation.rolled"} if path.stem == "function" else {}
+    augmentation = hydra.utils.instantiate(OmegaConf.merge(loaded(path), needed))
+    assert isinstance(augmentation, AugmentBy if path.stem == "function" else Augmentation)
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
     mask = (image[..., 0] // 64).astype(np.uint8)
     change = augmentation.for_data((40, 56), 255)

@@ -14,6 +14,7 @@ CONF = conf_folder()
 NOT_OPTIONS = {"experiment", "debug"}
 PLACED = {"optimizer": "base.optimizer", "scheduler": "base.scheduler", "promise": "validation.promise"}
 NEEDED = {
+    "augmentation=function": ["augmentation.path=docs.examples.augmentation.rolled"],
     "data=folder": ["data.root=x"],
     "data=oxford_pet": ["data.root=x"],
     "data=voc": ["data.root=x"],
