@@ -1,11 +1,9 @@
-"""The README's list of knobs is read off conf/."""
+"""The page of knobs is read off conf/."""
 
 from pathlib import Path
 
-from docs.knobs import Knob, read_option, render
+from docs.knobs import PAGE, Knob, main, read_option, render
 from pruning_lab.tasks.config import conf_folder
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 def written(folder: Path, text: str) -> Path:
@@ -42,5 +40,15 @@ def test_every_knob_of_the_project_has_a_meaning() -> None:
     assert silent == []
 
 
-def test_the_readme_lists_the_knobs_as_they_are() -> None:
-    assert render() in README.read_text(encoding="utf-8"), "run: python -m docs.knobs --into README.md"
+def test_a_list_of_steps_is_one_knob(tmp_path: Path) -> None:
+    option = read_option(written(tmp_path, "# All.\nsteps:\n  - name: A\n    p: 0.3\n  - {name: B}\n"))
+    assert option.knobs == (Knob("steps", "", "All."),)
+
+
+def test_the_page_lists_the_knobs_as_they_are() -> None:
+    assert PAGE.read_text(encoding="utf-8") == render(), "run: python -m docs.knobs"
+
+
+def test_the_page_is_written_whole(tmp_path: Path) -> None:
+    assert main(["--into", str(tmp_path / "page.md")]) == 0
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == render()
