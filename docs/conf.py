@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
@@ -21,6 +22,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
 autodoc_typehints = "signature"
 autodoc_type_aliases = {"Batches": "Batches", "FilterScores": "FilterScores", "Loss": "Loss", "StopRule": "StopRule"}
 napoleon_google_docstring = True
@@ -31,7 +33,7 @@ default_role = "code"
 html_theme = "furo"
 html_title = f"pruning_lab {release}"
 html_static_path = ["static"]
-html_css_files = ["tables.css"]
+html_css_files = ["site.css"]
 html_show_copyright = False
 html_show_sphinx = False
 
@@ -45,6 +47,12 @@ def signs_mean_themselves(app: Sphinx, what: str, name: str, found: Any, options
         )
 
 
+def is_a_default(app: Sphinx, what: str, name: str, found: Any, skip: bool, options: Any) -> bool | None:
+    """A function that is the default of a dataclass's field is no method of the class."""
+    return True if what == "class" and inspect.isfunction(found) and "." not in found.__qualname__ else None
+
+
 def setup(app: Sphinx) -> None:
-    """Before napoleon, which writes markup of its own."""
+    """Signs are freed before napoleon writes markup of its own."""
     app.connect("autodoc-process-docstring", signs_mean_themselves, priority=100)
+    app.connect("autodoc-skip-member", is_a_default)
