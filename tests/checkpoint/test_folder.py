@@ -15,7 +15,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.models import UNet
-from tests.nets import random_groups, traced
+from tests.networks.two_paths import random_groups, traced
 
 IMAGE = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
 
@@ -151,7 +151,7 @@ def test_pruning_goes_on_with_the_originals_indices(pruned, tmp_path: Path) -> N
         "torchvision.models.get_model_weights",
         "pruning_lab.models.unet.Tensor",
         "pruning_lab.checkpoint.load",
-        "tests.nets.TwoPaths",
+        "tests.networks.two_paths.TwoPaths",
     ],
 )
 def test_a_folder_from_a_stranger_builds_no_other_thing(target: str, pruned, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance.controls.at_widths import RandomAtWidths
 from pruning_lab.tasks.controls import random_at_widths
-from tests.importance.nets import EXAMPLE, build
+from tests.networks.scored import EXAMPLE, build
 
 
 def by_steps(method: RandomAtWidths, net: str, count: int) -> ChannelGraph:

@@ -19,7 +19,7 @@ from pruning_lab import importance
 from pruning_lab.checkpoint.folder import Builder, save
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
-from tests.importance.nets import EXAMPLE, batches, build
+from tests.networks.scored import EXAMPLE, batches, build
 
 CONF = Path(__file__).parents[2] / "conf" / "importance"
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))

@@ -5,7 +5,7 @@ import pytest
 from pruning_lab.common.errors import LabError
 from pruning_lab.resources.counting import measure
 from pruning_lab.selection.floors import Floors
-from tests.nets import traced
+from tests.networks.two_paths import traced
 
 
 def resolve(**entries: dict) -> dict[tuple[str, str], float]:

@@ -12,7 +12,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.surgery.unused import WithoutUnused, drop, drop_unused, dropped, unused_text, unused_weights
-from tests.nets import random_groups, traced
+from tests.networks.two_paths import random_groups, traced
 
 IMAGE = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
 

@@ -14,7 +14,7 @@ from pruning_lab.lab.output.history import History
 from pruning_lab.lab.several_budgets import prune_to_each
 from pruning_lab.selection.stopping import Flops
 from pruning_lab.tasks.report.run_search import find_runs
-from tests.labs import Recorder, tiny_lab
+from tests.networks.labs import Recorder, tiny_lab
 from tests.tasks.test_assembly import perform
 
 TIMES = ("seconds", "latency")

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from pruning_lab.training.loop import TaskLoss
 from pruning_lab.training.losses import CrossEntropy
 from pruning_lab.training.recovery import BaseTraining, Recovery
+from tests.networks.tiny import TinyNet, make_batches
 from tests.paths import CONF
-from tests.small import TinyNet, make_batches
 
 GROUPS = ("model", "loss", "optimizer", "scheduler", "recovery", "base", "validation", "promise")
 OPTIONS = [

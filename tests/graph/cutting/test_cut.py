@@ -15,7 +15,7 @@ from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.cutting.module_sizes import fit_attributes
 from tests.graph.helpers import draw
-from tests.graph.networks import make
+from tests.networks.constructs import make
 
 
 def kept(graph: ChannelGraph, removed: Tensor, name: str, tensor: Tensor) -> Tensor:

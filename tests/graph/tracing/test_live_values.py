@@ -12,7 +12,7 @@ from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.tracing.export import export
 from pruning_lab.models import UNet
 from pruning_lab.resources.counting import measure, memory_savings
-from tests.nets import TwoPaths, random_groups, traced
+from tests.networks.two_paths import TwoPaths, random_groups, traced
 
 
 class Shuffled(nn.Module):
