@@ -28,6 +28,8 @@ not exist is an error that names it. Groups inside groups are placed with `@`: `
 `scheduler@base.scheduler=linear`, `promise@validation.promise=last`. `python -m docs.knobs` writes this page from the
 comments in `conf/`.
 """
+KIND = "# kind: "
+"""Opens the line that says what sort of option a file is, where a group has several; see `docs.importance_options`."""
 LINE = re.compile(r"^(?P<indent> *)(?P<dash>- )?(?P<key>[\w.]+|\"[^\"]*\"): ?(?P<value>.*)$")
 
 
@@ -51,7 +53,7 @@ class Option:
 
 def read_option(path: Path) -> Option:
     """An option file's knobs, in their order."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(KIND)]
     opening = []
     for line in lines:
         if not line.startswith("#"):
@@ -113,21 +115,21 @@ def render() -> str:
         for option in options:
             parts += [f"### `{name}={option.name}`", ""]
             if option.about:
-                parts += [_plain(option.about), ""]
+                parts += [plain(option.about), ""]
             if option.knobs:
                 parts += [*_table(option.knobs), ""]
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _table(knobs: tuple[Knob, ...]) -> list[str]:
-    rows = [f"| `{knob.path}` | {_code(knob.default)} | {_plain(knob.meaning.replace('|', ', '))} |" for knob in knobs]
+    rows = [f"| `{knob.path}` | {_code(knob.default)} | {plain(knob.meaning)} |" for knob in knobs]
     return ["| key | default | meaning |", "|---|---|---|", *rows]
 
 
-def _plain(text: str) -> str:
-    """A comment of a YAML as Markdown: what stands in backticks is left alone, elsewhere signs mean themselves."""
+def plain(text: str) -> str:
+    """A comment of a YAML in a cell of Markdown: outside of backticks, signs mean themselves."""
     parts = text.split("`")
-    return "`".join(part if index % 2 else re.sub(r"([*_<\[\]])", r"\\\1", part) for index, part in enumerate(parts))
+    return "`".join(part if index % 2 else re.sub(r"([*_<|\[\]])", r"\\\1", part) for index, part in enumerate(parts))
 
 
 def _code(text: str) -> str:

@@ -1,22 +1,20 @@
-"""A stop rule of one's own: FLOPs or memory, whichever is first, but never before the weights are down as well."""
+"""A stop rule of one's own: weights first, and FLOPs only when these are down."""
 
 from collections.abc import Mapping
 
 from pruning_lab.common.errors import LabError
 
 
-class FlopsOrMemory:
-    """Met when the weights are, and FLOPs or memory as well; all are fractions of the original's."""
+class WeightsFirst:
+    """Met when both are at most a fraction of the original's; until the weights are, they alone steer the selection."""
 
-    def __init__(self, flops: float, memory: float, weights: float) -> None:
-        self.limits = {"flops": flops, "memory": memory, "weights": weights}
+    def __init__(self, weights: float, flops: float) -> None:
+        self.limits = {"weights": weights, "flops": flops}
         for resource, limit in self.limits.items():
             if not 0 < limit <= 1:
                 raise LabError(f"stop.{resource}={limit} must be a fraction of the original in (0, 1]")
 
     def __call__(self, fractions: Mapping[str, float]) -> frozenset[str]:
-        """The resources that are still above their limit; empty when the budget is met."""
-        above = {resource for resource, limit in self.limits.items() if fractions[resource] > limit}
-        if not {"flops", "memory"} <= above:
-            above -= {"flops", "memory"}
-        return frozenset(above)
+        """The resource that is to be saved next, as a set; empty when the budget is met."""
+        above = [resource for resource, limit in self.limits.items() if fractions[resource] > limit]
+        return frozenset(above[:1])

@@ -78,7 +78,7 @@ def _training_part(config: DictConfig) -> TrainingPart:
         recovery=build(config.recovery),
         distillation=build(config.distillation),
         settings=ComputeSettings(config.device, config.precision, config.channels_last, config.clip_norm),
-        base_cache=Path(config.base_cache).absolute(),
+        bases=Path(config.bases).absolute(),
         base_recipe=_base_recipe(config),
         seed=config.seed,
         deterministic=config.deterministic,
@@ -95,6 +95,7 @@ def _pruning_part(config: DictConfig) -> PruningPart:
         latency=build(config.latency),
         max_steps=config.max_steps,
         verify=config.verify,
+        check=config.check,
     )
 
 
@@ -121,7 +122,7 @@ def fill_from_data(config: DictConfig, data: SegmentationData) -> None:
     for resource in RESOURCES:
         if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
             fill_null(config.validation.promise, **{resource: config.stop[resource]})
-    fill_null(config.validation.promise, either=str(config.stop.get("_target_")).endswith((".Either", ".AnyOf")))
+    fill_null(config.validation.promise, either=bool(getattr(build(config.stop), "one_is_enough", False)))
 
 
 def connections_of(config: DictConfig) -> Connections | None:
@@ -150,7 +151,7 @@ def _run_name(config: DictConfig, choices: Mapping[str, Any]) -> str:
 
 def _base_recipe(config: DictConfig) -> dict[str, Any]:
     recipe = {key: plain(config[key]) for key in BASE_KEYS}
-    recipe["base"] = {key: value for key, value in recipe["base"].items() if key != "cache"}
+    recipe["base"] = {key: value for key, value in recipe["base"].items() if key != "reuse"}
     return {**recipe, "batch_size": config.loader.get("batch_size")}
 
 

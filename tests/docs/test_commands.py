@@ -182,13 +182,6 @@ def test_the_citation_is_of_this_version() -> None:
     assert f"## {pruning_lab.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_every_importance_option_stands_on_the_page_that_helps_to_choose() -> None:
-    page = (ROOT / "docs" / "importance.md").read_text(encoding="utf-8")
-    options = [path.stem for path in (conf_folder() / "importance").glob("*.yaml")]
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-    assert [name for name in options if not any(f"`{name}`" in row.split("|")[1] for row in rows)] == []
-
-
 def test_the_map_has_every_folder() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     folders = [path.parent.name for path in (ROOT / "pruning_lab").glob("*/__init__.py")]

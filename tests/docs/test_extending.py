@@ -12,7 +12,7 @@ from docs.examples.importance import Spread, spread
 from docs.examples.loss import Focal
 from docs.examples.metric import balanced_accuracy
 from docs.examples.model import Plain
-from docs.examples.stop import FlopsOrMemory
+from docs.examples.stop import WeightsFirst
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import Reduced, check_scores
@@ -47,23 +47,16 @@ def test_the_importance_scores_every_group_and_a_constant_filter_lowest(plain: t
 
 
 @pytest.mark.parametrize(
-    ("left", "unmet"),
-    [
-        ((0.6, 0.6, 0.6), {"flops", "memory", "weights"}),
-        ((0.5, 0.9, 0.6), {"weights"}),
-        ((0.9, 0.5, 0.6), {"weights"}),
-        ((0.9, 0.9, 0.5), {"flops", "memory"}),
-        ((0.5, 0.9, 0.5), set()),
-    ],
+    ("weights", "flops", "unmet"),
+    [(0.6, 0.6, {"weights"}), (0.6, 0.5, {"weights"}), (0.5, 0.6, {"flops"}), (0.5, 0.5, set())],
 )
-def test_the_stop_rule_says_what_is_unmet(left: tuple[float, ...], unmet: set[str]) -> None:
-    fractions = dict(zip(("flops", "memory", "weights"), left, strict=True))
-    assert FlopsOrMemory(0.5, 0.5, 0.5)(fractions) == unmet
+def test_the_stop_rule_says_what_is_next(weights: float, flops: float, unmet: set[str]) -> None:
+    assert WeightsFirst(0.5, 0.5)({"weights": weights, "flops": flops}) == unmet
 
 
 def test_the_stop_rule_refuses_percents() -> None:
-    with pytest.raises(LabError, match=r"stop\.memory=50"):
-        FlopsOrMemory(0.5, 50, 0.5)
+    with pytest.raises(LabError, match=r"stop\.flops=50"):
+        WeightsFirst(0.5, 50)
 
 
 def test_the_loss_is_cross_entropy_at_gamma_0_and_less_for_sure_pixels() -> None:
@@ -99,20 +92,18 @@ def test_the_metric_counts_every_class_alike() -> None:
 
 
 def test_all_of_them_make_a_run(tmp_path: Path) -> None:
-    own = ["data=discs", "loss=focal", "importance=spread", "stop=flops_or_memory", "augmentation=function"]
+    own = ["data=discs", "loss=focal", "importance=spread", "stop=weights_first", "augmentation=function"]
     model = ["model=custom", "model._target_=docs.examples.model.Plain", "+model.classes=null", "~model.depth"]
     small = [
         "base.epochs=2",
         "recovery.final_epochs=1",
         "model.width=6",
         "selection.amount.share=0.2",
-        "stop.memory=0.9",
     ]
     more = [
         "augmentation.path=docs.examples.augmentation.rolled",
         "validation.metrics={balanced: {_target_: docs.examples.metric.balanced_accuracy, _partial_: true}}",
         "validation.promise.metric=val/balanced",
-        "stop.memory=0.9",
         "tracking=none",
         "device=cpu",
         f"output_root={tmp_path}",
@@ -124,7 +115,7 @@ def test_all_of_them_make_a_run(tmp_path: Path) -> None:
     last = run.history[-1]
     assert run.cards.budget_met
     assert last["resources/weights_fraction"] <= 0.6
-    assert min(last["resources/flops_fraction"] / 0.5, last["resources/memory_fraction"] / 0.9) <= 1
+    assert last["resources/flops_fraction"] <= 0.5
     assert 0 <= last["val/balanced"] <= 1
 
 

@@ -1,8 +1,12 @@
-"""The page of knobs is read off conf/."""
+"""The pages of knobs and of the options of importance are read off conf/."""
 
 from pathlib import Path
+from types import ModuleType
 
-from docs.knobs import PAGE, Knob, main, read_option, render
+import pytest
+
+from docs import importance_options, knobs
+from docs.knobs import Knob, plain, read_option
 from pruning_lab.tasks.config import conf_folder
 
 
@@ -45,10 +49,18 @@ def test_a_list_of_steps_is_one_knob(tmp_path: Path) -> None:
     assert option.knobs == (Knob("steps", "", "All."),)
 
 
-def test_the_page_lists_the_knobs_as_they_are() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render(), "run: python -m docs.knobs"
+def test_signs_in_a_comment_are_no_markup() -> None:
+    assert plain("|a| * b_i of `c|d_e`") == r"\|a\| \* b\_i of `c|d_e`"
 
 
-def test_the_page_is_written_whole(tmp_path: Path) -> None:
-    assert main(["--into", str(tmp_path / "page.md")]) == 0
-    assert (tmp_path / "page.md").read_text(encoding="utf-8") == render()
+@pytest.mark.parametrize("page", [knobs, importance_options], ids=["knobs", "importance"])
+def test_a_page_says_what_conf_says(page: ModuleType, tmp_path: Path) -> None:
+    name = page.__name__
+    assert page.PAGE.read_text(encoding="utf-8") == page.render(), f"run: python -m {name}"
+    assert page.main(["--into", str(tmp_path / "page.md")]) == 0
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == page.render()
+
+
+def test_every_option_of_importance_is_of_a_kind() -> None:
+    options = sorted((conf_folder() / "importance").glob("*.yaml"))
+    assert {importance_options.kind_of(path) for path in options} == importance_options.KINDS.keys()
