@@ -20,6 +20,7 @@ from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.console import Task
 from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.output.sentences import first_cut
+from pruning_lab.lab.saved_state import save_state
 from pruning_lab.lab.state import RunState
 from pruning_lab.lab.weighing import weigh
 from pruning_lab.training.compute import random_state
@@ -118,6 +119,14 @@ def finish_step(lab: Experiment, state: RunState, row: Row) -> Row:
     lab.output.tracker.log_step(state.step, logged(state.history[-1]))
     lab.output.reporter.step_line(state.history[-1])
     return state.history[-1]
+
+
+def rest(lab: Experiment, state: RunState) -> None:
+    """Save the state between two steps; a run that can't be saved goes on, with a warning."""
+    try:
+        save_state(state, lab.output.folder, lab.output.tracker.run_id)
+    except (LabError, OSError) as error:
+        lab.output.reporter.warn(f"step {state.step} is not saved, so the run can't be taken up from there: {error}")
 
 
 def logged(row: Mapping[str, float]) -> Row:
