@@ -112,6 +112,7 @@ class PruningPart:
         latency: when and how the model of a step is timed against the base.
         max_steps: pruning steps at most, None for as many as the budget takes.
         verify: compare the first cut with the masked model on real images.
+        check: rehearse every part on two images before the base is trained.
     """
 
     importance: Importance
@@ -122,6 +123,7 @@ class PruningPart:
     latency: LatencyPlan = field(default_factory=LatencyPlan)
     max_steps: int | None = None
     verify: bool = True
+    check: bool = True
 
 
 @dataclass(frozen=True)

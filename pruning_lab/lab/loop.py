@@ -15,6 +15,7 @@ from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
 from pruning_lab.lab.output import sentences
 from pruning_lab.lab.output.history import Row
+from pruning_lab.lab.rehearsal import rehearse
 from pruning_lab.lab.snapshots import Snapshots
 from pruning_lab.lab.start import announce, tracked
 from pruning_lab.lab.state import RunState
@@ -75,6 +76,8 @@ def begin(lab: Experiment) -> RunState:
     """The state before the first cut: the base, its channel graph, and its row in the history."""
     deterministic(lab.training.deterministic)
     announce(lab)
+    if lab.pruning.check:
+        rehearse(lab)
     digest, base = trained_base(lab)
     lab.output.tracker.tag("base_hash", digest)
     seed_everything(lab.training.seed)

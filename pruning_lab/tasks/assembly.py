@@ -95,6 +95,7 @@ def _pruning_part(config: DictConfig) -> PruningPart:
         latency=build(config.latency),
         max_steps=config.max_steps,
         verify=config.verify,
+        check=config.check,
     )
 
 

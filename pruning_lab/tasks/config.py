@@ -68,6 +68,7 @@ class LabConfig:
     clip_norm: float | None = None
     deterministic: bool = MISSING
     verify: bool = MISSING
+    check: bool = MISSING
     drop_unused: bool = MISSING
     connections: str | None = None
     max_steps: int | None = None
