@@ -309,6 +309,16 @@ def test_the_limit_preset_goes_with_every_amount(amount: str) -> None:
     assert config.selection.amount.get("share", 0.15) == 0.15
 
 
+def test_what_a_preset_lets_options_lack_is_known_to_some_of_them() -> None:
+    preset = OmegaConf.load(CONF / "debug" / "limit.yaml")
+    for key in preset.may_lack:
+        place, _, name = key.rpartition(".")
+        options = [chosen(group, option) for group, option in OPTIONS if place_of(group) == place]
+        targets = [OmegaConf.select(config, place)._target_ for config in options]
+        assert OmegaConf.select(preset, key) is not None
+        assert any(name in parameters_of(target) for target in targets), key
+
+
 def test_what_stands_on_the_command_line_stands_above_the_preset() -> None:
     config = composed("+debug=limit", "model.width=5")
     check_keys(config)
