@@ -2,8 +2,7 @@
 
 import hashlib
 import struct
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from PIL import Image as Pillow
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import Image, Mask
+from pruning_lab.data.digests import content_digests
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
-BYTES_AT_EACH_END = 4096
 LARGEST_CLASS = 255
 UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Pillow.DecompressionBombError)
 """What Pillow raises for a file that is missing, cut short, garbled or no picture."""
@@ -146,18 +145,15 @@ def resized(image: Image, mask: Mask, size: tuple[int, int]) -> tuple[Image, Mas
     return np.asarray(picture, np.uint8), np.asarray(classes, np.uint8)
 
 
-def identity(pairs: Iterable[FilePair]) -> str:
-    """Return 16 hex digits of labels, sizes and first and last bytes of all files; not of their dates."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(pair.label.encode())
-        for path in (pair.image, pair.mask):
-            digest.update(f"{path.stat().st_size} {_ends(path)}\n".encode())
-    return digest.hexdigest()[:16]
+def identity(splits: Mapping[str, Sequence[FilePair]], memory: Path | None = None) -> str:
+    """Return 32 hex digits of the labels and the whole content of all files by split; not of their dates.
 
-
-def _ends(path: Path) -> int:
-    with path.open("rb") as file:
-        start = file.read(BYTES_AT_EACH_END)
-        file.seek(max(0, path.stat().st_size - BYTES_AT_EACH_END))
-        return zlib.crc32(file.read(BYTES_AT_EACH_END), zlib.crc32(start))
+    `memory` is the file in which digests of files are remembered, see `content_digests`.
+    """
+    files = [path for pairs in splits.values() for pair in pairs for path in (pair.image, pair.mask)]
+    digests = content_digests(files, memory)
+    facts = {
+        name: [(pair.label, digests[pair.image], digests[pair.mask]) for pair in pairs]
+        for name, pairs in splits.items()
+    }
+    return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()

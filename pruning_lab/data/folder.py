@@ -7,6 +7,7 @@ from pathlib import Path
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.checking import MaskRules, read_splits
 from pruning_lab.data.contract import SegmentationData, channel_statistics, checked_size
+from pruning_lab.data.digests import memory_for
 from pruning_lab.data.files import IMAGE_SUFFIXES, FilePair, identity
 
 LAYOUT = "{train,val,test}/{images,masks}"
@@ -54,7 +55,7 @@ class Folder(SegmentationData):
             ignore_index=ignore_index,
             mean=used_mean,
             std=used_std,
-            identity=repr((tuple(size), values, {name: identity(some) for name, some in pairs.items()})),
+            identity=repr((tuple(size), values, identity(pairs, memory_for(Path(root))))),
             train=splits["train"],
             val=splits["val"],
             test=splits["test"],

@@ -9,6 +9,7 @@ from pathlib import Path
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.checking import MaskRules, read_splits
 from pruning_lab.data.contract import SegmentationData, channel_statistics, checked_size
+from pruning_lab.data.digests import memory_for
 from pruning_lab.data.files import FilePair, identity
 from pruning_lab.data.folder import divide
 
@@ -72,7 +73,7 @@ class OxfordPet(SegmentationData):
             ignore_index=IGNORED,
             mean=used_mean,
             std=used_std,
-            identity=repr((tuple(size), values, {name: identity(some) for name, some in pairs.items()})),
+            identity=repr((tuple(size), values, identity(pairs, memory_for(base)))),
             train=splits["train"],
             val=splits["val"],
             test=splits["test"],
@@ -119,7 +120,7 @@ class Voc(SegmentationData):
             ignore_index=IGNORED,
             mean=used_mean,
             std=used_std,
-            identity=repr((str(year), tuple(size), {name: identity(some) for name, some in pairs.items()})),
+            identity=repr((str(year), tuple(size), identity(pairs, memory_for(base)))),
             train=splits["train"],
             val=splits["val"],
             test=splits["test"],

@@ -129,7 +129,7 @@ def test_identity_follows_content_and_names_but_not_dates(tmp_path):
             write_picture(tmp_path / folder / "a.bmp", image),
             write_picture(tmp_path / folder / "m.bmp", CLASSES),
         )
-        return identity([FilePair(*files, label)])
+        return identity({"train": [FilePair(*files, label)]})
 
     assert of("one", COLOURS) == of("two", COLOURS)
     assert of("one", COLOURS) != of("two", COLOURS // 2)
