@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.data.checking import MaskRules, read_splits
+from pruning_lab.data.checking import read_splits
 from pruning_lab.data.contract import SegmentationData, channel_statistics, checked_size
 from pruning_lab.data.digests import memory_for
-from pruning_lab.data.files import IMAGE_SUFFIXES, FilePair, identity
+from pruning_lab.data.files import FilePair
+from pruning_lab.data.formats import IMAGE_SUFFIXES, stem_of, suffix_of
+from pruning_lab.data.masks import MaskRules
+from pruning_lab.data.reading import MEGAPIXELS, Reading
 
 LAYOUT = "{train,val,test}/{images,masks}"
 
@@ -37,6 +41,11 @@ class Folder(SegmentationData):
         seed: int = 0,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        channels: int | Sequence[int] | None = None,
+        scale: Any = None,
+        pages: str | None = None,
+        orientation: str | None = None,
+        megapixels: float = MEGAPIXELS,
         cache_mb: float = 1024,
     ) -> None:
         if classes is None and class_names is not None:
@@ -44,21 +53,27 @@ class Folder(SegmentationData):
         values = None if mask_values is None else {int(key): int(value) for key, value in mask_values.items()}
         pairs = find_splits(Path(root), mask_suffix, split, seed)
         rules = MaskRules(classes, ignore_index, values)
-        splits, count = read_splits(pairs, checked_size(size), rules, cache_mb)
-        names = [f"class_{number}" for number in range(count)] if class_names is None else list(class_names)
-        if len(names) != count:
-            raise LabError(f"data.class_names has {len(names)} names for {count} classes: give one for each class")
-        used_mean, used_std = channel_statistics(splits["train"], mean, std)
+        reading = Reading(channels, scale, pages, orientation, megapixels)
+        read = read_splits(pairs, checked_size(size), rules, cache_mb, reading, memory_for(Path(root)))
+        names = [f"class_{number}" for number in range(read.classes)] if class_names is None else list(class_names)
+        if len(names) != read.classes:
+            raise LabError(
+                f"data.class_names has {len(names)} names for {read.classes} classes: give one for each class"
+            )
+        used_mean, used_std = channel_statistics(read.splits["train"], mean, std)
         super().__init__(
             name=Path(root).resolve().name,
             class_names=tuple(names),
             ignore_index=ignore_index,
             mean=used_mean,
             std=used_std,
-            identity=repr((tuple(size), values, identity(pairs, memory_for(Path(root))))),
-            train=splits["train"],
-            val=splits["val"],
-            test=splits["test"],
+            identity=read.identity,
+            channels=read.channels,
+            scale=read.scale,
+            about=read.about,
+            train=read.splits["train"],
+            val=read.splits["val"],
+            test=read.splits["test"],
         )
 
 
@@ -118,9 +133,9 @@ def _files_by_name(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         below = path.relative_to(folder)
-        if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in below.parts):
+        if suffix_of(path) not in IMAGE_SUFFIXES or any(part.startswith(".") for part in below.parts):
             continue
-        name = below.with_suffix("").as_posix()
+        name = below.with_name(stem_of(path)).as_posix()
         if name in files:
             raise LabError(f"{files[name]} and {path.name} share a name: take one of the two out")
         files[name] = path

@@ -20,7 +20,7 @@ from pruning_lab.data.cache import Cached
 from pruning_lab.data.contract import Image, Mask, SegmentationData, Split
 
 Batch = tuple[Tensor, Tensor]
-"""Images float32 [N, 3, H, W], normalized, and masks int64 [N, H, W]."""
+"""Images float32 [N, C, H, W], normalized, and masks int64 [N, H, W]."""
 
 ORDER, CHANGES, SCORING = range(3)
 """What a stream of random numbers is for, so that no two uses share one."""
@@ -82,7 +82,7 @@ class Loaders:
         return [collate(pairs[start : start + self.batch_size]) for start in range(0, len(pairs), self.batch_size)]
 
     def sample_picture_data(self, count: int, epoch: int = 0) -> list[tuple[Image, Mask]]:
-        """Return `count` training images uint8 [H, W, 3] with masks uint8 [H, W], as augmented in `epoch`."""
+        """Return `count` training images [H, W, C] with masks uint8 [H, W], as augmented in `epoch`."""
         images = _AugmentedImages(self.data.train, self._fitted_augmentation(), self.seed)
         order = _shuffled(len(self.data.train), self.seed, epoch)[:count]
         return [images[epoch, index] for index in order]
@@ -183,14 +183,15 @@ class _Collate:
     """Turns pairs of arrays into a batch; mean and std are per channel, of pixels scaled to 0..1."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        self._mean = torch.tensor(mean).view(1, -1, 1, 1) * 255
-        self._std = torch.tensor(std).view(1, -1, 1, 1) * 255
+        self._mean = torch.tensor(mean).view(1, -1, 1, 1)
+        self._std = torch.tensor(std).view(1, -1, 1, 1)
 
     def __call__(self, pairs: list[tuple[Image, Mask]]) -> Batch:
         images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
         masks = torch.from_numpy(np.stack([mask for _, mask in pairs]))
+        full = 255 if images.dtype == torch.uint8 else 1
         pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
-        return pixels.sub_(self._mean).div_(self._std), masks.to(torch.int64)
+        return pixels.sub_(self._mean * full).div_(self._std * full), masks.to(torch.int64)
 
 
 def _stream(seed: int, purpose: int, *place: int) -> np.random.Generator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -108,6 +109,7 @@ def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> N
         "ignore_index": lab.data.ignore_index,
         "mean": list(lab.data.mean),
         "std": list(lab.data.std),
+        "scale": None if lab.data.scale is None else asdict(lab.data.scale),
         "input": list(lab.example().shape),
         "step": chosen.step,
         "base_hash": state.base_hash,

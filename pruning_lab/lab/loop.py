@@ -172,7 +172,9 @@ def recover_at_end(lab: Experiment, state: RunState) -> None:
 
 
 def announce(lab: Experiment) -> None:
-    """Tell the tracking store what the run works on."""
+    """Tell the user and the tracking store what the run works on."""
+    if lab.data.about:
+        lab.reporter.say(lab.data.about)
     counts = {split: len(lab.data.split(split)) for split in ("train", "val", "test")}
     lab.tracker.log_dataset(lab.data.name, lab.data.fingerprint(), counts)
     show_samples(lab)

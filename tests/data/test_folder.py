@@ -158,7 +158,7 @@ class TestMistakes:
         write_splits(tmp_path)
         for path in (tmp_path / "val").rglob("*.png"):
             path.unlink()
-        self.refuse(tmp_path, r"val/images holds no image: put files into it \(bmp, jpeg")
+        self.refuse(tmp_path, r"val/images holds no image: put files into it \(bmp, dcm, gif, jpeg")
 
     def test_a_missing_mask(self, tmp_path):
         write_splits(tmp_path)
