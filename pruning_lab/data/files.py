@@ -13,7 +13,8 @@ from pruning_lab.data.contract import Image, Mask
 from pruning_lab.data.digests import content_digests
 from pruning_lab.data.formats import Header, header_of
 from pruning_lab.data.formats.contract import Stored
-from pruning_lab.data.masks import MaskRules, present_values
+from pruning_lab.data.masks import MaskRules, present_values, translate
+from pruning_lab.data.outlines import Drawing
 from pruning_lab.data.reading import Channels, Reading, read_stored, turned
 from pruning_lab.data.scaling import Scale
 
@@ -22,13 +23,15 @@ from pruning_lab.data.scaling import Scale
 class FilePair:
     """An image file and the file of its mask; `label` is how messages and pictures call the two.
 
-    `page` is the page of both files, for files that hold several images.
+    `page` is the page of both files, for files that hold several images. With a `drawing` the mask is drawn from it,
+    and `mask` is the file that it comes from.
     """
 
     image: Path
     mask: Path
     label: str
     page: int = 0
+    drawing: Drawing | None = None
 
     def files(self) -> tuple[Path, Path]:
         """Return both files."""
@@ -50,6 +53,8 @@ class HowRead:
 
     def mask(self, pair: FilePair, rules: MaskRules) -> Mask:
         """Return the mask of a pair [H, W], turned by its own note where the user asked for it."""
+        if pair.drawing is not None:
+            return translate(pair.drawing.values(), rules.mask_values, pair.mask)
         mask = rules.mask_of(pair.mask, pair.page)
         if self.reading.orientation != "upright":
             return mask

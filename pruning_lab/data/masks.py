@@ -95,7 +95,7 @@ def read_mask(path: Path, page: int = 0) -> NDArray[np.int64]:
         if not (colors == colors[..., :1]).all():
             raise LabError(
                 f"{path} is a color picture: save masks with one channel that holds the class of each pixel, or "
-                f"{_colors_to_set(colors)}"
+                f"{_colors_to_set(colors, path)}"
             )
         values = colors[..., 0]
     if not np.issubdtype(values.dtype, np.integer) and values.dtype != np.bool_:
@@ -187,12 +187,12 @@ def _squared_distances(codes: NDArray[np.int64], listed: NDArray[np.int64]) -> N
     return distances
 
 
-def _colors_to_set(colors: NDArray[Any]) -> str:
+def _colors_to_set(colors: NDArray[Any], path: Path) -> str:
     """Say how `data.mask_colors` would have to be set for a mask [H, W, 3]."""
     if colors.dtype != np.uint8 or colors.shape[2] != 3:
         return "set data.mask_colors for colors of 8 bits"
     codes, counts = np.unique(_codes(colors), return_counts=True)
-    if len(codes) > MANY_VALUES:
+    if len(codes) > MANY_VALUES or _lossy(path):
         return f"set data.mask_colors and data.mask_nearest=true: it has {len(codes)} colors, as a JPEG has"
     shown = [list(_color(int(code))) for code in codes[np.argsort(-counts, kind="stable")][:12]]
     return f"set data.mask_colors={shown}".replace(" [", "[").replace(", ", ",") + " in the order of the classes"

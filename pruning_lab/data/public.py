@@ -11,7 +11,7 @@ from pruning_lab.data.checking import read_splits
 from pruning_lab.data.contract import SegmentationData, channel_statistics, checked_size
 from pruning_lab.data.digests import memory_for
 from pruning_lab.data.files import FilePair
-from pruning_lab.data.folder import divide
+from pruning_lab.data.layouts import divide
 from pruning_lab.data.masks import MaskRules
 
 PET_VALUES = {1: 1, 2: 0, 3: 255}

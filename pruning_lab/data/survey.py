@@ -11,7 +11,7 @@ from pruning_lab.data.formats import Header, header_of
 from pruning_lab.data.reading import Reading, channels_for
 from pruning_lab.data.scaling import kind_in_words
 
-MAY_HAVE_PAGES = (".tif", ".tiff", ".gif", ".nii", ".gz", ".dcm", ".png", ".webp")
+MAY_HAVE_PAGES = (".tif", ".tiff", ".gif", ".nii", ".gz", ".dcm")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def _one_for_each_image(pairs: Sequence[FilePair], headers: Mapping[Path, Header
     found: list[FilePair] = []
     for pair in pairs:
         images = reading.images_in(headers[pair.image])
-        masks = header_of(pair.mask).pages if pair.mask.suffix.lower() in MAY_HAVE_PAGES else 1
+        one = reading.pages == "first" or pair.mask.suffix.lower() not in MAY_HAVE_PAGES
+        masks = 1 if one else header_of(pair.mask).pages
         if masks != images:
             raise LabError(
                 f"{pair.mask} has {masks} pages for {images} images in {pair.image.name}: give it a page for each image"

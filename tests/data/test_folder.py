@@ -8,7 +8,7 @@ import pytest
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.data import Folder
-from pruning_lab.data.folder import divide, find_pairs, find_splits
+from pruning_lab.data.layouts import divide, find_pairs, find_splits
 from tests.data.fakes import write_pair, write_picture, write_splits
 
 SIZE = (8, 10)

@@ -235,6 +235,15 @@ class TestPagesAsImages:
         np.testing.assert_array_equal(image, shapes.scaled(shapes.three(volume[:, :, 3].T), -1024, 3083))
         np.testing.assert_array_equal(mask, 1 - CLASSES)
 
+    def test_the_first_page_of_both(self, tmp_path):
+        for split in ("train", "val", "test"):
+            for kind, stack in (("images", shapes.STACK8), ("masks", np.stack([CLASSES, 1 - CLASSES, CLASSES]))):
+                (tmp_path / split / kind).mkdir(parents=True)
+                tiff(stack, photometric="minisblack")(tmp_path / split / kind / "a.tif")
+        image, mask = Folder(str(tmp_path), SIZE, pages="first").test[0]
+        np.testing.assert_array_equal(image, shapes.three(shapes.STACK8[0]))
+        np.testing.assert_array_equal(mask, CLASSES)
+
     def test_masks_of_another_number_of_pages(self, tmp_path):
         stack = tiff(shapes.STACK8, photometric="minisblack")
         message = r"0a\.png has 1 pages for 3 images in 0a\.tif: give it a page for each image"
