@@ -13,9 +13,10 @@ from pruning_lab.data.contract import Image, Mask
 from pruning_lab.data.digests import content_digests
 from pruning_lab.data.formats import Header, header_of
 from pruning_lab.data.formats.contract import Stored
+from pruning_lab.data.formats.orientation import turned
 from pruning_lab.data.masks import MaskRules, present_values, translate
 from pruning_lab.data.outlines import Drawing
-from pruning_lab.data.reading import Channels, Reading, read_stored, turned
+from pruning_lab.data.reading import Channels, Reading, read_stored
 from pruning_lab.data.scaling import Scale
 
 

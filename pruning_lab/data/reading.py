@@ -175,16 +175,6 @@ def read_image(
     return scale.applied(pixels)
 
 
-def turned(pixels: Stored, orientation: int) -> Stored:
-    """Return pixels [H, W, ...] as a viewer shows them that heeds the EXIF orientation (1 to 8)."""
-    if orientation in (2, 5, 7):
-        pixels = pixels[:, ::-1]
-    if orientation == 4:
-        pixels = pixels[::-1]
-    quarters = {3: 2, 5: 1, 6: -1, 7: -1, 8: 1}.get(orientation, 0)
-    return np.ascontiguousarray(np.rot90(pixels, quarters))
-
-
 def _without_opacity(pixels: Stored, path: Path) -> Stored:
     """Return the channels before the last, which is opacity. Raises LabError if it says anything."""
     opacity = pixels[..., -1]

@@ -242,6 +242,15 @@ BYTES = [
     Shape("RGB TIFF, plane by plane", "a.tif", tiff(RGB8.transpose(2, 0, 1), photometric="rgb"), RGB8),
     Shape("RGB TIFF, tiled", "a.tif", tiff(RGB8, photometric="rgb", tile=(16, 16)), by_opencv),
     Shape("RGB TIFF with a thumbnail", "a.tif", with_thumbnail, RGB8),
+    *(
+        Shape(
+            f"TIFF turned {note}",
+            "a.tif",
+            tiff(WITH_NOTE, photometric="rgb", extratags=[(274, "H", 1, note, True)]),
+            by_pillow,
+        )
+        for note in range(1, 9)
+    ),
     Shape("CMYK TIFF", "a.tif", mode("CMYK"), by_pillow),
     Shape("TIFF whose white is zero", "a.tif", tiff(GREY8, photometric="miniswhite"), three(255 - GREY8)),
     Shape("palette TIFF", "a.tif", palette_tiff, by_pillow),

@@ -11,7 +11,8 @@ from PIL import Image as Pillow
 from pruning_lab.common.errors import LabError
 from pruning_lab.data import Augmentation, Folder, Loaders
 from pruning_lab.data.formats import volumes
-from pruning_lab.data.reading import Reading, read_image, turned
+from pruning_lab.data.formats.orientation import turned
+from pruning_lab.data.reading import Reading, read_image
 from pruning_lab.data.scaling import Scale, scale_rule
 from tests.data import shapes
 from tests.data.fakes import write_picture

@@ -1,12 +1,17 @@
-"""TIFF of any depth, any number of channels and pages, by tifffile. Knows nothing of what is asked for."""
+"""TIFF of any depth, any number of channels and pages, by tifffile. Knows nothing of what is asked for.
+
+The orientation that a TIFF notes is a part of the format: its pixels are always given upright.
+"""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pruning_lab.data.formats.contract import Header, Stored
+from pruning_lab.data.formats.orientation import SWAPPED, turned
 from pruning_lab.data.formats.pictures import ORIENTATION, Pictures
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
@@ -27,7 +32,8 @@ class Tiffs:
             series = file.series[0]
             page = series.keyframe
             if page.photometric not in NUMBERS:
-                return Pictures().header(path)
+                # Pillow turns a TIFF, and not the other formats, by itself.
+                return replace(Pictures().header(path), turned=1)
             sizes = dict(zip(series.axes, series.shape, strict=True))
             others = [len(more.pages) for more in file.series[1:] if not more.keyframe.is_reduced]
             pages = math.prod(sizes[axis] for axis in series.axes if axis not in "YX" + CHANNEL_AXES) + sum(others)
@@ -35,10 +41,11 @@ class Tiffs:
             kind = np.dtype(np.uint8) if page.dtype == np.bool_ else np.dtype(page.dtype).newbyteorder("=")
             if page.photometric == PALETTE:
                 kind, channels = np.dtype(np.uint8), 3
-            turned = page.tags.get(ORIENTATION)
             alpha = bool(page.extrasamples) and page.extrasamples[-1] in ALPHAS
-            orientation = 1 if turned is None or not 1 <= int(turned.value) <= 8 else int(turned.value)
-            return Header(kind, sizes["Y"], sizes["X"], channels, pages, alpha, orientation)
+            height, width = sizes["Y"], sizes["X"]
+            if _orientation(page) in SWAPPED:
+                height, width = width, height
+            return Header(kind, height, width, channels, pages, alpha)
 
     def page(self, path: Path, number: int) -> Stored:
         """Return page `number` [H, W, C]; black is low, and palettes are colors of 8 bits."""
@@ -56,6 +63,11 @@ class Tiffs:
         with _file(path) as file:
             page = file.series[0].keyframe
             return _upright(_numbers(file, number), page)
+
+
+def _orientation(page: Any) -> int:
+    noted = page.tags.get(ORIENTATION)
+    return 1 if noted is None or not 1 <= int(noted.value) <= 8 else int(noted.value)
 
 
 def _file(path: Path) -> Any:
@@ -87,7 +99,8 @@ def _numbers(file: Any, number: int) -> Stored:
 
 
 def _upright(pixels: Stored, page: Any) -> Stored:
-    """Return the same with black as the lowest value."""
+    """Return the same as a viewer shows it: turned as the file says, with black as the lowest value."""
+    pixels = turned(pixels, _orientation(page))
     if page.photometric != WHITE_IS_ZERO:
         return pixels
     if pixels.dtype == np.bool_:

@@ -34,6 +34,8 @@ class Places:
         if len(given) > 1:
             raise LabError(f"data.{given[0]} and data.{given[1]} are both set: leave one out")
         for key, names in (("folders", self.folders), ("coco", self.coco)):
+            if names is not None and not isinstance(names, Mapping) and not (key == "coco" and isinstance(names, str)):
+                raise LabError(f"data.{key} is {names}: give {{train: ..., val: ..., test: ...}}, or null")
             if isinstance(names, Mapping) and ("train" not in names or not set(names) <= set(SPLITS)):
                 raise LabError(f"data.{key} has the keys {', '.join(map(str, names))}: use train, val and test")
 

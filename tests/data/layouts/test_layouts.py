@@ -259,6 +259,8 @@ class TestHints:
             ({"lists": "a", "csv": "b"}, r"data\.lists and data\.csv are both set"),
             ({"folders": {"val": "a"}}, r"data\.folders has the keys val: use train, val and test"),
             ({"folders": {"train": "a", "dev": "b"}}, r"data\.folders has the keys train, dev"),
+            ({"folders": ["a"]}, r"data\.folders is \['a'\]: give \{train: "),
+            ({"coco": 5}, r"data\.coco is 5: give \{train: "),
             ({"coco": {"valid": "a"}}, r"data\.coco has the keys valid"),
         ],
     )
