@@ -82,6 +82,11 @@ def over_first(ids: Tensor, values: Tensor, count: int) -> Tensor:
     return torch.cat([values, values.new_zeros(1)])[place]
 
 
+def places_of(ids: Tensor, groups: int) -> Tensor:
+    """A row of ids [k] as places in a vector over groups with one entry more, the last, for channels of no group."""
+    return ids % (groups + 1)
+
+
 def replayable(batches: Batches) -> Batches:
     """Batches that can be gone through more than once; a one-way iterator is kept in memory for that."""
     return list(batches) if isinstance(batches, Iterator) else batches

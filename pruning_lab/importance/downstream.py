@@ -24,7 +24,7 @@ from pruning_lab.common.modules import submodule
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.structure.flows import Flow
 from pruning_lab.importance.activations.ipad import Ipad
-from pruning_lab.importance.contract import Batches, FilterImportance, FilterScores, Importance, readers
+from pruning_lab.importance.contract import Batches, FilterImportance, FilterScores, Importance, places_of, readers
 from pruning_lab.importance.weights.kernels import filter_weights
 
 _CHOICES = {
@@ -169,12 +169,13 @@ class _Network:
             by_entry.baddbmm_(share, part.abs() if self.norm == 1 else part.square())
         by_channel = by_entry.reshape(groups * kernel.shape[1], -1).sum(1).cpu()
         result = torch.zeros(len(self.graph) + 1)
-        return result.index_add_(0, self._input_ids(layer, groups, kernel.shape[1]) % len(result), by_channel)
+        places = places_of(self._input_ids(layer, groups, kernel.shape[1]), len(self.graph))
+        return result.index_add_(0, places, by_channel)
 
     def multiplicity(self, layer: str) -> Tensor:
         """How many of the layer's filters share each filter's group, and with it what the group is read for."""
         ids = self.graph.layers[layer]
-        return torch.bincount(ids % (len(self.graph) + 1), minlength=len(self.graph) + 1)[ids]
+        return torch.bincount(places_of(ids, len(self.graph)), minlength=len(self.graph) + 1)[ids]
 
     def _input_ids(self, layer: str, groups: int, per_group: int) -> Tensor:
         """int64 [in_channels]; a depthwise layer's inputs are in the groups of its filters."""
@@ -193,7 +194,7 @@ class _Network:
             tensors = (self.graph.tensors.get(f"{name}.{leaf}") for leaf in ("weight", "running_var"))
             ids = next((tensor.axes.get(0) for tensor in tensors if tensor is not None), None)
             if ids is not None:
-                places.append(ids % scales.shape[1] + number * scales.shape[1])
+                places.append(places_of(ids, len(self.graph)) + number * scales.shape[1])
                 factors.append(_gamma_and_variance(self.model.get_submodule(name), len(ids)))
         if places:
             gamma, variance = (torch.cat(parts) for parts in zip(*factors, strict=True))

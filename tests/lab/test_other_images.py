@@ -40,9 +40,9 @@ def test_a_run_ends_with_pictures_and_a_model_that_says_how_to_read(tmp_path: Pa
     summary = lab.prune(
         tiny_lab(
             tmp_path,
-            data=data,
+            dataset=data,
             augmentation=Augmentation(steps),
-            build_model=lambda: UNet(**arguments),
+            build=lambda: UNet(**arguments),
             builder=Builder("pruning_lab.models.UNet", arguments),
             base_recipe={"model": arguments},
         )

@@ -32,7 +32,7 @@ class UnsupportedError(Exception):
 
 
 @dataclass(frozen=True)
-class Read:
+class Intake:
     """How an operator reads channels.
 
     Attributes:
@@ -217,7 +217,7 @@ def _without_side_effect(node: fx.Node) -> Callable[..., Any]:
 
 def _reads(
     applied_at: Mapping[fx.Node, Application], graph: ChannelGraph, pieces: Pieces, order: set[fx.Node]
-) -> dict[fx.Node, Read]:
+) -> dict[fx.Node, Intake]:
     ids = readers(graph)
     found = {}
     for node, applied in applied_at.items():
@@ -232,7 +232,7 @@ def _reads(
                 weight_dim = place
         else:
             dim = -1 if node.args[-2] is applied.activation else -2
-        found[node] = Read(applied.activation, dim, row, applied.weight, weight_dim)
+        found[node] = Intake(applied.activation, dim, row, applied.weight, weight_dim)
     return found
 
 
