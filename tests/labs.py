@@ -107,8 +107,8 @@ class Recorder:
         self.datasets: list[str] = []
         self.status = ""
 
-    def start(self, output_root: Path, parameters: Any, tags: Any) -> None:
-        self.parameters, self.tags = dict(parameters), dict(tags)
+    def start(self, output_root: Path, parameters: Any, tags: Any, run_id: str = "") -> None:
+        self.parameters, self.tags, self.resumed = dict(parameters), dict(tags), run_id
 
     def tag(self, name: str, value: str) -> None:
         self.tags[name] = value

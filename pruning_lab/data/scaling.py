@@ -38,7 +38,7 @@ class Scale:
         if len(pairs) == 1:
             return f"{pairs[0][0]:g} to {pairs[0][1]:g} becomes 0 to 1"
         ranges = ", ".join(f"{low:g} to {high:g}" for low, high in zip(self.low, self.high, strict=True))
-        return f"{ranges} (channel by channel) becomes 0 to 1"
+        return f"{ranges} (channel by channel) become 0 to 1"
 
 
 @dataclass

@@ -24,7 +24,15 @@ from pruning_lab.common.modules import submodule
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.structure.flows import Flow
 from pruning_lab.importance.activations.ipad import Ipad
-from pruning_lab.importance.contract import Batches, FilterImportance, FilterScores, Importance, places_of, readers
+from pruning_lab.importance.contract import (
+    Batches,
+    FilterImportance,
+    FilterScores,
+    Importance,
+    in_a_row,
+    places_of,
+    readers,
+)
 from pruning_lab.importance.weights.kernels import filter_weights
 
 _CHOICES = {
@@ -104,7 +112,8 @@ class Downstream(FilterImportance):
         """Layer -> float [filters]; a layer that the method can't see gets zeros."""
         if isinstance(self.own, FilterImportance):
             seen = self.own.by_filter(model, graph, batches)
-            known = {layer: score.float().cpu() for layer, score in seen.items()}
+            row = in_a_row(list(seen.values())).split([len(score) for score in seen.values()])
+            known = dict(zip(seen, row, strict=True))
             return {layer: known.get(layer, torch.zeros(len(ids))) for layer, ids in graph.layers.items()}
         scores = torch.cat([self.own(model, graph, batches).float().cpu(), torch.zeros(1)])
         return {layer: scores[ids] for layer, ids in graph.layers.items()}
@@ -164,7 +173,7 @@ class _Network:
         blocks = kernel.reshape(groups, len(kernel) // groups, -1)
         by_filter = scores.to(kernel.device).reshape(groups, 1, -1)
         by_entry = torch.zeros(groups, 1, blocks.shape[2], device=kernel.device)
-        at_once = max(1, _STAYS_IN_CACHE // (groups * blocks.shape[2]))
+        at_once = len(kernel) if kernel.is_cuda else max(1, _STAYS_IN_CACHE // (groups * blocks.shape[2]))
         for part, share in zip(blocks.split(at_once, 1), by_filter.split(at_once, 2), strict=True):
             by_entry.baddbmm_(share, part.abs() if self.norm == 1 else part.square())
         by_channel = by_entry.reshape(groups * kernel.shape[1], -1).sum(1).cpu()
@@ -197,7 +206,7 @@ class _Network:
                 places.append(places_of(ids, len(self.graph)) + number * scales.shape[1])
                 factors.append(_gamma_and_variance(self.model.get_submodule(name), len(ids)))
         if places:
-            gamma, variance = (torch.cat(parts) for parts in zip(*factors, strict=True))
+            gamma, variance = (in_a_row(parts) for parts in zip(*factors, strict=True))
             factor = (gamma.abs() / variance.sqrt()) ** self.norm
             scales.view(-1).scatter_reduce_(0, torch.cat(places), factor, "mean", include_self=False)
         return dict(zip(names, scales, strict=True))
@@ -213,11 +222,13 @@ def _by_shared_groups(graph: ChannelGraph) -> Iterator[Flow]:
 
 
 def _gamma_and_variance(module: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
-    """Float [channels] each, on the CPU; the variance is the running one with eps. 1 where the module has none."""
+    """Float [channels] each, where the module is; the variance is the running one with eps. 1 where it has none."""
     gamma, variance = getattr(module, "weight", None), getattr(module, "running_var", None)
+    known = next((tensor for tensor in (gamma, variance) if tensor is not None), torch.empty(0))
+    ones = torch.ones(channels, device=known.device)
     return (
-        torch.ones(channels) if gamma is None else gamma.detach().float().cpu(),
-        torch.ones(channels) if variance is None else variance.float().cpu() + getattr(module, "eps", 0.0),
+        ones if gamma is None else gamma.detach().float(),
+        ones if variance is None else variance.float() + getattr(module, "eps", 0.0),
     )
 
 

@@ -20,6 +20,7 @@ from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
 from pruning_lab.lab.output.commit import git_commit
 from pruning_lab.lab.output.console import ConsoleReporter
+from pruning_lab.lab.output.history import SUMMARY
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
 from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain
@@ -43,7 +44,13 @@ def recorded(config: DictConfig, data: SegmentationData, folder: Path, choices: 
 
 
 def prepared_data(config: DictConfig) -> SegmentationData:
-    """The data that a config describes; what the config leaves to the data is filled in."""
+    """The data that a config describes; what the config leaves to the data is filled in.
+
+    Raises:
+        LabError: `returns` names no summary metric, which is said before anything is read; or what the data raises.
+    """
+    if config.returns not in SUMMARY:
+        raise LabError(f"returns={config.returns} is no summary metric of a run; use one of {', '.join(SUMMARY)}")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     data: SegmentationData = build(config.data)

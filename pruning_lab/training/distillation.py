@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.common.modules import channels_second, submodule
+from pruning_lab.common.modules import channels_second, device_of, submodule
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.loop import Objective, TaskLoss
@@ -127,7 +127,8 @@ class Features:
         filterless = [name for name in names if name not in graph.layers]
         if filterless:
             raise LabError(f"distillation.layers: {filterless[0]} has no filters to compare; name a layer inside it")
-        kept = {name: graph.original[name] for name in names}
+        # On the device from the start: on the way there each batch would wait for it.
+        kept = {name: graph.original[name].to(device_of(model)) for name in names}
 
         def compare(pruned: Answer, base: Answer) -> Tensor:
             distances = []

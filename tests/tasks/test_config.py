@@ -24,6 +24,7 @@ NEEDED = {
     "task=flat": ["task.run=x"],
     "+experiment=importance_study_nuclei": ["data.root=x"],
     "task=train_longer": ["task.run=x"],
+    "task=resume": ["task.run=x"],
     "task=report": ["task.runs=x"],
 }
 OPTIONS = sorted(

@@ -61,7 +61,7 @@ class Channels:
         frozen_groups: group id -> why it can't be cut.
         held: attributes of modules that hold numbers of channels; a cut sets them anew.
         flows: which layer's output reaches which layer, and through which normalizations.
-        memory: sizes and lifetimes of a forward pass's values; None for a model that can't be exported.
+        memory: sizes and lifetimes of a forward pass's values; None for a model that can't be recorded.
     """
 
     structure: Structure

@@ -37,7 +37,7 @@ class Task(Protocol):
 
 
 class Reporter(Protocol):
-    """How the lab speaks to whoever watches. Tasks may be nested: a recovery within the steps."""
+    """How the lab speaks to its user. Tasks may be nested: a recovery within the steps."""
 
     def task(self, name: str, total: float | None) -> AbstractContextManager[Task]:
         """Show progress towards `total` for the time of a with block; None where the end is not known."""

@@ -98,6 +98,24 @@ def _parse(cells: Mapping[str | None, str | None], place: str) -> Row:
     return row
 
 
+BEST = {"best/val_iou": "val/iou", **{f"best/{name}_fraction": column(name) for name in TABLE}, "best/step": "step"}
+"""Summary metric -> column of the row whose model is kept."""
+
+AT = {
+    f"at/{each.name}_{milestone * 100:.0f}/val_iou": (each.column, milestone)
+    for each in TABLE.values()
+    if each.milestones
+    for milestone in MILESTONES
+}
+"""Summary metric -> column, and the most that the first row that counts may have there."""
+
+ENDING = ("test/iou", "test/dice", "budget_met", "latency_ms", "latency_fraction", "base/val_iou", "base/test_iou")
+"""Summary metrics that the end of a run adds."""
+
+SUMMARY = (*BEST, *AT, *ENDING)
+"""Every metric that can stand for a whole run."""
+
+
 def summary(history: History, chosen: int) -> Row:
     """The few numbers that stand for a whole run in a table that compares runs.
 
@@ -107,17 +125,11 @@ def summary(history: History, chosen: int) -> Row:
     FLOPs, and so on for 25 and 10 percent and for weights; what was not reached is absent.
     """
     best = history[chosen]
-    names = {
-        "best/val_iou": "val/iou",
-        **{f"best/{name}_fraction": column(name) for name in TABLE},
-        "best/step": "step",
-    }
-    result = {short: best[name] for short, name in names.items() if name in best}
-    for resource in (each for each in TABLE.values() if each.milestones):
-        for milestone in MILESTONES:
-            row = _first_within(history, resource.column, milestone)
-            if row is not None and "val/iou" in row:
-                result[f"at/{resource.name}_{milestone * 100:.0f}/val_iou"] = row["val/iou"]
+    result = {short: best[name] for short, name in BEST.items() if name in best}
+    for short, (name, limit) in AT.items():
+        row = _first_within(history, name, limit)
+        if row is not None and "val/iou" in row:
+            result[short] = row["val/iou"]
     return result
 
 

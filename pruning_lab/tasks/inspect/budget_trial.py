@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from torch import Tensor, nn
 
-from pruning_lab.common.modules import copy_of
+from pruning_lab.common.copies import copy_of
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import Importance, Uniform, check_scores
