@@ -90,6 +90,8 @@ def read_mask(path: Path, page: int = 0) -> NDArray[np.int64]:
     A color picture is taken as grey if its channels agree; otherwise LabError asks for class indices or colors.
     """
     values = values_of(path, page)
+    if values.size == 0:
+        raise LabError(f"{path} has no pixels: restore the file, or take it out together with its image")
     if values.ndim == 3:
         colors = values[..., : 1 if values.shape[2] == 2 else 3]
         if not (colors == colors[..., :1]).all():

@@ -60,6 +60,8 @@ class Reading:
 
     def check(self, path: Path, header: Header) -> None:
         """Raise LabError for an image that is too large, of complex numbers, or of pages that were not spoken of."""
+        if header.height * header.width * header.channels == 0:
+            raise LabError(f"{path} has no pixels: restore the file, or take it out together with its mask")
         millions = header.height * header.width / 1e6
         if millions > self.megapixels:
             raise LabError(

@@ -12,7 +12,7 @@ from pruning_lab.data.formats import Header
 from pruning_lab.data.formats.contract import Stored
 
 SAMPLED_VALUES = 20_000_000
-"""Values per channel of which percentiles are taken, over all training images together (160 MB)."""
+"""Values of which percentiles are taken, over all channels of all training images together (160 MB as float64)."""
 LEAST_PER_IMAGE = 1024
 HALF_OF_UINT16 = 2**15
 ASK = "give null, type, range, {percentile: [1, 99]}, [low, high], or [lows, highs] with a number for each channel"
@@ -86,7 +86,8 @@ class ScaleRule:
             return Scale(low, high, clip=True), "as data.scale says, clipped"
         if self.kind == "type":
             return _by_type(kind, channels), "by type"
-        measured = Measured(max(LEAST_PER_IMAGE, SAMPLED_VALUES // images) if self.kind == "percentile" else 0)
+        per_image = max(LEAST_PER_IMAGE, SAMPLED_VALUES // (images * channels))
+        measured = Measured(per_image if self.kind == "percentile" else 0)
         for image in pixels:
             measured.add(image)
         assert measured.low is not None

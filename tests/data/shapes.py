@@ -238,6 +238,8 @@ BYTES = [
     Shape("grey TIFF", "a.tiff", tiff(GREY8), three(GREY8)),
     Shape("RGB TIFF, LZW", "a.tif", tiff(RGB8, photometric="rgb", compression="lzw"), by_opencv),
     Shape("RGB TIFF, Deflate", "a.tif", tiff(RGB8, photometric="rgb", compression="zlib", predictor=True), by_opencv),
+    Shape("RGB TIFF, JPEG inside", "a.tif", pillow(RGB8, compression="jpeg"), by_pillow),
+    Shape("grey TIFF, JPEG inside", "a.tif", pillow(GREY8, compression="jpeg"), by_pillow),
     Shape("RGB TIFF, by Pillow with PackBits", "a.tif", pillow(RGB8, compression="packbits"), RGB8),
     Shape("RGB TIFF, plane by plane", "a.tif", tiff(RGB8.transpose(2, 0, 1), photometric="rgb"), RGB8),
     Shape("RGB TIFF, tiled", "a.tif", tiff(RGB8, photometric="rgb", tile=(16, 16)), by_opencv),

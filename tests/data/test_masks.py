@@ -8,7 +8,7 @@ from pruning_lab.data import Folder
 from pruning_lab.data.masks import MaskRules, classes_of_colors, colors_table, translate
 from tests.data.fakes import write_picture
 from tests.data.mask_shapes import CLASSES, LISTED, MASKS, PAINTED
-from tests.data.shapes import RGB8, SIZE, pillow, tiff
+from tests.data.shapes import RGB8, SIZE, array, pillow, tiff
 
 
 def folder(tmp_path, file: str, write) -> str:
@@ -50,6 +50,7 @@ def test_no_row_of_the_table_is_there_twice():
         ("a.png", pillow(CLASSES), {"mask_colors": [[0, 0, 0], [0, 0, 0]]}, r"names no color, or one twice"),
         ("a.png", pillow(CLASSES), {"mask_colors": {"#000000": 300}}, r"holds 300: use 0 to 255"),
         ("a.png", pillow(CLASSES), {**LISTED, "mask_values": {0: 0}}, r"are both set: .* leave one out"),
+        ("a.npy", array(np.zeros((0, 16), np.uint8)), {}, r"a\.npy has no pixels: restore the file"),
         ("a.png", pillow(CLASSES), {"mask_nearest": True}, r"data\.mask_nearest needs data\.mask_values or"),
     ],
 )  # fmt: skip

@@ -94,6 +94,10 @@ class TestRefusals:
         message = r"channel of opacity .* set data\.channels=4 to keep .* data\.channels=\[0, 1, 2\] to leave it out"
         refuse(message, folder(tmp_path, "a.png", pillow(shapes.FOUR8)))
 
+    def test_no_pixels(self, tmp_path):
+        root = folder(tmp_path, "a.npy", shapes.array(np.zeros((0, 16), np.uint8)))
+        refuse(r"a\.npy has no pixels: restore the file", root)
+
     def test_pages_that_were_not_spoken_of(self, tmp_path):
         message = r"a\.tif has 3 pages: set data\.pages=channels .* data\.pages=images .* data\.pages=first"
         refuse(message, folder(tmp_path, "a.tif", tiff(shapes.STACK8, photometric="minisblack")))
@@ -313,6 +317,18 @@ def test_any_number_of_channels_is_resized_channel_by_channel(tmp_path, channels
         # OpenCV sums in another order where there are more channels.
         atol = 1 if kind == np.uint8 else 1e-5
         np.testing.assert_allclose(image[..., channel].astype(float), other[..., 0].astype(float), atol=atol)
+
+
+def test_worker_processes_give_the_same_fractions(tmp_path):
+    root = folder(tmp_path, "a.tif", *(shapes.planes(values(0, 9000, np.uint16, 5)) for _ in range(6)))
+    steps = [{"name": "HueSaturationValue", "p": 1}, {"name": "Affine", "rotate": [-40, 40], "p": 1}]
+    alone, helped = (
+        Loaders(Folder(str(root), SIZE, cache_mb=0), Augmentation(steps), batch_size=4, workers=workers)
+        for workers in (0, 1)
+    )
+    for one, other in zip(alone.train_loader(1), helped.train_loader(1), strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 6, 9])
