@@ -40,7 +40,7 @@ class AugmentBy:
         return self
 
     def seeded(self, seed: int) -> Change:
-        """Return a function (image uint8 [H, W, 3], mask uint8 [H, W]) -> the two, changed as `seed` decides.
+        """Return a function (image [H, W, C], mask uint8 [H, W]) -> the two, changed as `seed` decides.
 
         Raises LabError if the function gave another size or type of pixels.
         """

@@ -41,12 +41,10 @@ OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>\w+)[\w./@]*=.+$")
 GOES_WITH = {
     "task.same=": "task=scratch",
     "task.limits=": "task=budgets",
-    "data.mask_values=": "data=folder",
-    "data.ignore_index=": "data=folder",
-    "data.split=": "data=folder",
     "data.download=": "data=voc",
+    "data.": "data=folder",
 }
-"""What a sentence takes for granted around a key -> the choice that has it."""
+"""What a sentence takes for granted around a key -> the choice that has it, the first that fits."""
 
 NOT_RUN = {
     "docs/channels.md": "its function is for a network with layers of these names",
@@ -130,7 +128,9 @@ def test_a_command_is_accepted(found: Found) -> None:
 def test_overrides_within_a_sentence_are_accepted(found: Found) -> None:
     words = told_together(found)
     assert words is not None
-    around = [choice for start, choice in GOES_WITH.items() if any(word.startswith(start) for word in words)]
+    chosen = {word.partition("=")[0] for word in words}
+    fitting = [next((choice for start, choice in GOES_WITH.items() if word.startswith(start)), "=") for word in words]
+    around = {choice for choice in fitting if choice != "=" and choice.partition("=")[0] not in chosen}
     compose_and_check([*around, *words])
 
 
