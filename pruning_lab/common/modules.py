@@ -6,9 +6,12 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.weight_norm import WeightNorm
 
 
 def tensors_in(output: object) -> Iterator[Tensor]:
@@ -65,14 +68,23 @@ def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def layer_name(parameter: str) -> str:
-    """`down1.conv1.weight` -> `down1.conv1`; a parameter that is not called weight keeps its own name."""
+    """`down1.conv1.weight` -> `down1.conv1`; a parameter that is not called weight keeps its own name.
+
+    The parts from which a hook computes a weight (weight_norm's, spectral_norm's, those of torch.nn.utils.prune) are
+    called weight, too.
+    """
     owner, _, leaf = parameter.rpartition(".")
     if ".parametrizations." in f".{owner}":
         owner, _, leaf = f".{owner}".partition(".parametrizations.")
         owner = owner.removeprefix(".")
-    if leaf in {"weight", "weight_g", "weight_v", "weight_orig"}:
+    if leaf in {"weight", "weight_g", "weight_v", "weight_orig", "weight_mask"}:
         return owner
     return f"{owner}.{leaf}".removeprefix(".")
+
+
+def naming(parameters: Sequence[str]) -> str:
+    """Of the tensors from which a weight is computed the one that names its layer: no mask beside a weight does."""
+    return next((name for name in parameters if layer_name(name) != name), parameters[0])
 
 
 def submodule(model: nn.Module, layer: str) -> nn.Module | None:
@@ -81,6 +93,20 @@ def submodule(model: nn.Module, layer: str) -> nn.Module | None:
         return model.get_submodule(layer)
     except AttributeError:
         return None
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """The weight with which the module would run now.
+
+    Old hooks (weight_norm, torch.nn.utils.prune) leave the weight of the last forward pass behind, which what was
+    trained or cut since may have made stale; it is computed anew from its parts.
+    """
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, BasePruningMethod) and hook._tensor_name == "weight":
+            return hook.apply_mask(module)
+        if isinstance(hook, WeightNorm) and hook.name == "weight":
+            return hook.compute_weight(module)
+    return cast(Tensor, module.weight)
 
 
 def modules_of(model: nn.Module, layer: str) -> list[nn.Module]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pruning_lab.checkpoint.folder import Builder, load, read_architecture
+from pruning_lab.checkpoint import Builder, load, read_architecture
 from pruning_lab.checkpoint.trust import Trust
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.checkpoint.folder import save
+from pruning_lab.checkpoint import save
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output import figures

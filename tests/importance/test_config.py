@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from pruning_lab import importance
-from pruning_lab.checkpoint.folder import Builder, save
+from pruning_lab.checkpoint import Builder, save
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from tests.importance.nets import EXAMPLE, batches, build

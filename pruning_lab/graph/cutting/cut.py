@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph.cutting.held_tensors import Holders, Modules, held_tensor, holders_of
-from pruning_lab.graph.cutting.module_sizes import fit_attributes
+from pruning_lab.graph.cutting.module_sizes import channel_attribute, fit_attributes
 from pruning_lab.graph.cutting.slices import Kept, kept_part
 from pruning_lab.graph.structure.channels import Channels, Groups
 from pruning_lab.graph.structure.id_rows import Remaining
@@ -143,8 +143,7 @@ def _update_modules(modules: Modules, graph: Channels, changed: Iterable[str]) -
         groups = graph.group_counts.get(owner)
         fit_attributes(modules[owner], None if groups is None else len(groups))
     for name, row in graph.channel_counts.items():
-        module = modules[name]
-        if isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.num_features != len(row):
-            module.num_features = len(row)
+        if attribute := channel_attribute(modules[name]):
+            setattr(modules[name], attribute, len(row))
     for held in graph.held:
         setattr(modules[held.module], held.attribute, held.value(getattr(modules[held.module], held.attribute)))

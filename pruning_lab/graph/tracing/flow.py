@@ -13,7 +13,7 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
-from pruning_lab.common.modules import layer_name
+from pruning_lab.common.modules import layer_name, naming
 from pruning_lab.graph.structure.flows import Flow
 
 aten = torch.ops.aten
@@ -80,7 +80,7 @@ def applications(program: ExportedProgram, canonical: Canonical | None = None) -
             continue
         for activation, weight in orders:
             if made_of.get(weight) and activation not in made_of:
-                found[node] = Application(layer_name(made_of[weight][0]), activation, weight)
+                found[node] = Application(layer_name(naming(made_of[weight])), activation, weight)
     return found
 
 
