@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.checkpoint import save
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output import figures
@@ -17,6 +15,7 @@ from pruning_lab.lab.output.card import Card, Cards, write_cards
 from pruning_lab.lab.output.history import summary as summarize
 from pruning_lab.lab.output.samples import predictions
 from pruning_lab.lab.output.tables import before_after, widths_rows
+from pruning_lab.lab.saving import keep, size_on_disk
 from pruning_lab.lab.snapshots import Snapshot
 from pruning_lab.lab.state import RunState
 from pruning_lab.resources.latency import Latency, measure_in_turns
@@ -92,14 +91,8 @@ def _card(lab: Experiment, name: str, model: nn.Module, row: Mapping[str, float]
         val_iou=row["val/iou"],
         test_iou=test["iou"],
         test_dice=test["dice"],
-        disk_bytes=_size_on_disk(lab, model),
+        disk_bytes=size_on_disk(lab, model),
     )
-
-
-def _size_on_disk(lab: Experiment, model: nn.Module) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        save(folder, model, builder=lab.builder)
-        return sum(path.stat().st_size for path in Path(folder).iterdir())
 
 
 def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> None:
@@ -114,8 +107,7 @@ def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> N
         "seed": lab.seed,
         "commit": lab.tags.get("git_commit", "unknown"),
     }
-    folder = save(lab.folder / "model", chosen.model, chosen.graph, lab.builder, about)
-    lab.tracker.log_model_folder(folder)
+    lab.tracker.log_model_folder(keep(lab, chosen.model, chosen.graph, about))
 
 
 def _log(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], summary: Mapping[str, float]) -> None:

@@ -15,6 +15,7 @@ from pruning_lab.importance import check_scores
 from pruning_lab.lab.base_model import trained_base
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
+from pruning_lab.lab.saving import try_saving
 from pruning_lab.lab.snapshots import Snapshots
 from pruning_lab.lab.state import RunState
 from pruning_lab.lab.step import (
@@ -76,14 +77,20 @@ def descend(lab: Experiment, state: RunState, before_step: Callable[[], None] | 
 
 
 def begin(lab: Experiment) -> RunState:
-    """The state before the first cut: the base, its channel graph, and its row in the history."""
+    """The state before the first cut: the base, its channel graph, and its row in the history.
+
+    Raises:
+        LabError: the model could not be kept; nothing is trained then.
+    """
     deterministic(lab.deterministic)
     announce(lab)
+    try_saving(lab, lab.build_model())
     digest, base = trained_base(lab)
     lab.tracker.tag("base_hash", digest)
     seed_everything(lab.seed)
     model = lab.settings.place(copy.deepcopy(base))
     graph = ChannelGraph.trace(model, lab.example(), connections=lab.connections)
+    try_saving(lab, base, graph)
     original = measure(graph)
     state = RunState(
         model=model,

@@ -1,0 +1,76 @@
+"""Keeping a run's models: tried before anything is trained, so that no run ends with a model that can't be kept.
+
+Knows checkpoints and the experiment; not how a model is trained or chosen.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pruning_lab.checkpoint import load, save
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.modules import copy_of, random_kept
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.cutting.cut import cut
+from pruning_lab.lab.experiment import Experiment
+
+
+def try_saving(lab: Experiment, model: nn.Module, graph: ChannelGraph | None = None) -> None:
+    """Save a model beside where the run's will be, load it, and throw it away. Model and random states stay.
+
+    Args:
+        graph: if given, a copy of the model loses a group first, as the run's model will.
+
+    Raises:
+        LabError: that fails; the cause is told.
+    """
+    with random_kept():
+        if graph is not None:
+            model, graph = _cut_copy(model, graph)
+        try:
+            lab.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=lab.folder, prefix=".save-") as folder:
+                load(save(folder, model, graph, lab.builder), trust=True)
+        except LabError as error:
+            raise LabError(f"the run is not begun, for its model could not be kept: {error}") from error
+        except OSError as error:
+            raise LabError(f"the run is not begun, for nothing can be written in {lab.folder}: {error}") from error
+
+
+def keep(lab: Experiment, model: nn.Module, graph: ChannelGraph, about: Mapping[str, Any], name: str = "model") -> Path:
+    """Save the run's model in its folder. What the proof finds now is told, and the weights are written all the same.
+
+    Raises:
+        LabError: the folder can't be written to.
+    """
+    try:
+        return save(lab.folder / name, model, graph, lab.builder, about)
+    except LabError as error:
+        lab.reporter.warn(str(error))
+        return save(lab.folder / name, model, graph, lab.builder, about, prove=False)
+
+
+def size_on_disk(lab: Experiment, model: nn.Module) -> int:
+    """Bytes of a model's checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(folder, model, builder=lab.builder, prove=False)
+        return sum(path.stat().st_size for path in Path(folder).iterdir())
+
+
+def _cut_copy(model: nn.Module, graph: ChannelGraph) -> tuple[nn.Module, ChannelGraph]:
+    """A copy without the first group that may leave alone; the same model where there is none."""
+    for group in graph.prunable.nonzero().flatten().tolist():
+        removed = torch.zeros(len(graph), dtype=torch.bool)
+        removed[group] = True
+        if not graph.emptied(removed):
+            model, graph = copy_of(model), copy.copy(graph)
+            cut(model, graph, removed)
+            break
+    return model, graph
