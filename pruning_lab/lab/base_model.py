@@ -14,32 +14,33 @@ from pruning_lab.training.compute import seed_everything
 
 def hash_of_base(lab: Experiment) -> str:
     """What the base of this experiment is known by, whether it has been trained yet or not."""
-    code = code_version(lab.loss, lab.build_model())
-    facts = {"data": lab.data.fingerprint(), "code": code, "torch": torch.__version__}
-    return base_hash({**lab.base_recipe, **facts})
+    code = code_version(lab.training.loss, lab.model.build())
+    facts = {"data": lab.data.dataset.fingerprint(), "code": code, "torch": torch.__version__}
+    return base_hash({**lab.training.base_recipe, **facts})
 
 
 def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
     """The base's hash, and the base on the CPU: from the cache, or trained now."""
-    loaders = lab.loaders(lab.base.seed)
+    training, reporter = lab.training, lab.output.reporter
+    batches = lab.data.loaders(training.base.seed).train_loader
     digest = hash_of_base(lab)
 
     def build() -> nn.Module:
-        seed_everything(lab.base.seed)
-        model = lab.build_model()
+        seed_everything(training.base.seed)
+        model = lab.model.build()
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise LabError(f"model {type(model).__name__} has no weights to train or to cut; choose another")
         return model
 
     def train(model: nn.Module) -> dict[str, float]:
-        with lab.reporter.task("base", lab.base.total_steps(len(loaders.train_loader(0)))) as task:
-            report = lab.base.train(
-                model, loaders.train_loader, loss=lab.loss, settings=lab.settings, on_batch=progress(task)
+        with reporter.task("base", training.base.total_steps(len(batches(0)))) as task:
+            report = training.base.train(
+                model, batches, loss=training.loss, settings=training.settings, on_batch=progress(task)
             )
         return training_costs(report)
 
-    cache = lab.base_cache if lab.base.cache else None
+    cache = training.base_cache if training.base.cache else None
     model, info, cached = load_or_train(cache, digest, build, train)
     seconds = info["cost/recovery_seconds"]
-    lab.reporter.say(f"base {digest}: {'from the cache' if cached else f'trained in {seconds:.0f} s'}")
+    reporter.say(f"base {digest}: {'from the cache' if cached else f'trained in {seconds:.0f} s'}")
     return digest, model.cpu()

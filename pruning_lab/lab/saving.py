@@ -35,13 +35,15 @@ def try_saving(lab: Experiment, model: nn.Module, graph: ChannelGraph | None = N
         if graph is not None:
             model, graph = _cut_copy(model, graph)
         try:
-            lab.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=lab.folder, prefix=".save-") as folder:
-                load(save(folder, model, graph, lab.builder), trust=True)
+            lab.output.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=lab.output.folder, prefix=".save-") as folder:
+                load(save(folder, model, graph, lab.model.builder), trust=True)
         except LabError as error:
             raise LabError(f"the run is not begun, for its model could not be kept: {error}") from error
         except OSError as error:
-            raise LabError(f"the run is not begun, for nothing can be written in {lab.folder}: {error}") from error
+            raise LabError(
+                f"the run is not begun, for nothing can be written in {lab.output.folder}: {error}"
+            ) from error
 
 
 def keep(lab: Experiment, model: nn.Module, graph: ChannelGraph, about: Mapping[str, Any], name: str = "model") -> Path:
@@ -51,16 +53,16 @@ def keep(lab: Experiment, model: nn.Module, graph: ChannelGraph, about: Mapping[
         LabError: the folder can't be written to.
     """
     try:
-        return save(lab.folder / name, model, graph, lab.builder, about)
+        return save(lab.output.folder / name, model, graph, lab.model.builder, about)
     except LabError as error:
-        lab.reporter.warn(str(error))
-        return save(lab.folder / name, model, graph, lab.builder, about, prove=False)
+        lab.output.reporter.warn(str(error))
+        return save(lab.output.folder / name, model, graph, lab.model.builder, about, prove=False)
 
 
 def size_on_disk(lab: Experiment, model: nn.Module) -> int:
     """Bytes of a model's checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
-        save(folder, model, builder=lab.builder, prove=False)
+        save(folder, model, builder=lab.model.builder, prove=False)
         return sum(path.stat().st_size for path in Path(folder).iterdir())
 
 

@@ -18,6 +18,23 @@ from hydra.utils import get_method, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.tasks.outcome import Outcome
+from pruning_lab.tasks.values import annotations_of, check_known, check_ranges, check_value
+
+BUILT_EARLY = (
+    "loader",
+    "loss",
+    "base",
+    "selection",
+    "floors",
+    "stop",
+    "recovery",
+    "distillation",
+    "validation",
+    "latency",
+    "tracking",
+)
+"""Groups that are built once before any data is read, so that an impossible value is said at once."""
 
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
@@ -82,6 +99,7 @@ def check_keys(config: DictConfig) -> None:
         signature = _signature(path, str(target))
         if signature is not None:
             _check_node(path, node, str(target), signature)
+            _check_values(path, node, find(f"{path}._target_", str(target)))
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
@@ -137,6 +155,22 @@ def _check_node(path: str, node: DictConfig, target: str, signature: inspect.Sig
         required = parameter.default is parameter.empty and parameter.name in known
         if required and parameter.name not in node:
             raise LabError(f"{path}.{parameter.name} is missing; {target} needs it")
+
+
+def _check_values(path: str, node: DictConfig, target: Callable[..., Any]) -> None:
+    """Hold plain values against the target's annotations; null may still be filled in from the data."""
+    annotations = annotations_of(target)
+    for key in node:
+        if key in annotations and not OmegaConf.is_missing(node, key) and node[key] is not None:
+            value = plain(node[key])
+            if not _holds_target(value):
+                check_value(f"{path}.{key}", value, annotations[str(key)])
+
+
+def _holds_target(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "_target_" in value or any(map(_holds_target, value.values()))
+    return isinstance(value, list) and any(map(_holds_target, value))
 
 
 def build(node: Any, **more: Any) -> Any:
@@ -195,7 +229,7 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, tree
 
 
-def run_task(config: DictConfig, folder: str, choices: Mapping[str, Any]) -> Any:
+def run_task(config: DictConfig, folder: str, choices: Mapping[str, Any]) -> Outcome:
     """Check a config, and hand it to its task.
 
     Args:
@@ -205,6 +239,10 @@ def run_task(config: DictConfig, folder: str, choices: Mapping[str, Any]) -> Any
     for key in LabConfig.__dataclass_fields__:
         if OmegaConf.is_missing(config, key):
             raise LabError(f"{key} is not set; choose an option, e.g. on the command line: {key}=...")
+    check_known(config, list(LabConfig.__dataclass_fields__))
     check_keys(config)
+    check_ranges(config)
+    for group in BUILT_EARLY:
+        build(config[group])
     task = build(config.task)
-    return task(config, Path(folder), choices)
+    return task(config, Path(folder), choices) or Outcome()

@@ -83,16 +83,16 @@ def test_savings_tell_what_the_removal_of_each_single_group_does() -> None:
         assert int(saved.weights[group]) == whole.weights - alone.weights
 
 
-def test_the_ledger_agrees_with_a_measurement_after_every_strike() -> None:
+def test_the_running_totals_agree_with_a_measurement_after_every_removal() -> None:
     _, graph = traced()
-    ledger = RunningTotals(graph)
+    running = RunningTotals(graph)
     removed = torch.zeros(len(graph), dtype=torch.bool)
     for group in random_groups(graph, 0.6).nonzero().flatten().tolist():
-        ledger.strike(group)
+        running.remove(group)
         removed[group] = True
         now = measure(graph, removed)
-        assert ledger.totals == {"macs": now.macs, "weights": now.weights}
+        assert running.totals == {"macs": now.macs, "weights": now.weights}
         for name, layer in now.layers.items():
-            assert ledger.by_layer["filters", name] == layer.filters
-            assert ledger.by_layer["macs", name] == layer.macs
-            assert ledger.by_layer["weights", name] == layer.weights
+            assert running.by_layer["filters", name] == layer.filters
+            assert running.by_layer["macs", name] == layer.macs
+            assert running.by_layer["weights", name] == layer.weights

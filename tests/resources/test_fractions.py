@@ -8,7 +8,7 @@ from torch import nn
 from pruning_lab.checkpoint import load
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab import loop as lab
-from pruning_lab.lab import step as stages
+from pruning_lab.lab import weighing
 from pruning_lab.lab.output.card import read_cards
 from pruning_lab.lab.output.console import QuietReporter
 from pruning_lab.lab.output.history import History
@@ -64,7 +64,7 @@ def slow_by_weights(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         forward(models[1], example)
         return [Latency(size * 1e-6, size * 0.9e-6, size * 1.1e-6, "cpu", len(example)) for size in sizes]
 
-    monkeypatch.setattr(stages, "measure_in_turns", in_turns)
+    monkeypatch.setattr(weighing, "measure_in_turns", in_turns)
     return timed
 
 
@@ -128,7 +128,7 @@ def test_a_run_stops_at_its_memory_budget(tmp_path: Path) -> None:
 
 def test_rounded_widths_hold_through_a_run(tmp_path: Path) -> None:
     lab.prune(tiny_lab(tmp_path, selection=Selection(ShareOf("flops", 0.2), round_to=2)))
-    model, original = load(tmp_path / "run" / "model"), tiny_lab(tmp_path).build_model()
+    model, original = load(tmp_path / "run" / "model"), tiny_lab(tmp_path).model.build()
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d):
             assert layer.out_channels % 2 == 0 or layer.out_channels == original.get_submodule(name).out_channels

@@ -116,11 +116,11 @@ def open_setup(
     lab = _experiment(run, config)
     if hash_of_base(lab) != base:
         reporter.warn(f"base {base}: its data, the code or torch changed since it was trained; it is taken as it is")
-    model, _, _ = load_or_train(cache, base, lab.build_model, _refuse)
+    model, _, _ = load_or_train(cache, base, lab.model.build, _refuse)
     seed_everything(seed)
-    model = lab.settings.place(model).eval()
-    graph = ChannelGraph.trace(model, lab.example(), connections=lab.connections)
-    return ScoringSetup(base, model, graph, lab.loaders(seed).score_batches(images), seed, effect), cache
+    model = lab.training.settings.place(model).eval()
+    graph = ChannelGraph.trace(model, lab.example(), connections=lab.model.connections)
+    return ScoringSetup(base, model, graph, lab.data.loaders(seed).score_batches(images), seed, effect), cache
 
 
 def ablation_scores_of(setup: ScoringSetup, cache: Path) -> AblationScores:
