@@ -112,8 +112,8 @@ def load(folder: str | Path, trust: Trust = ()) -> nn.Module:
         model = _built(target, build, arguments, tensors, isolated=not is_trusted(target, trust))
         return _as_saved(model, architecture, tensors).eval()
     except (LabError, RecursionError) as error:
-        path = str(Path(folder) / ARCHITECTURE)
-        raise LabError(first_line(error) if str(folder) in str(error) else f"{path}: {first_line(error)}") from error
+        what = " ".join(str(error).split())
+        raise LabError(what if str(folder) in what else f"{Path(folder) / ARCHITECTURE}: {what}") from error
 
 
 def restore_origin(graph: ChannelGraph, folder: str | Path) -> None:

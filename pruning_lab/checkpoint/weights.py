@@ -15,11 +15,11 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from pruning_lab.checkpoint.architecture import inside
 from pruning_lab.checkpoint.trust import shown
 from pruning_lab.common.errors import LabError, first_line
+from pruning_lab.common.modules import check_has_values
 from pruning_lab.graph.cutting.held_tensors import holders_of
 
 WEIGHTS = "weights.safetensors"
@@ -31,18 +31,13 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     Raises:
         LabError: one of them has no values, or none of a kind that can be written.
     """
+    check_has_values(model)
     found: dict[str, Tensor] = {}
     stored: set[int] = set()
     for name, tensor in named_tensors(model):
-        what = ""
-        if is_lazy(tensor):
-            what = "was not run yet and has no size; run the model once"
-        elif tensor.is_meta:
-            what = "lies on the meta device and has no values; load or draw its weights first"
-        elif tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
-            what = f"is {'complex' if tensor.is_complex() else 'sparse or quantized'}; save a model of plain tensors"
-        if what:
-            raise LabError(f"{name} of {type(model).__name__} {what}")
+        if tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
+            kind = "complex" if tensor.is_complex() else "sparse or quantized"
+            raise LabError(f"{name} of {type(model).__name__} is {kind}; save a model of plain tensors")
         given = tensor.detach().cpu().contiguous()
         # The format takes no two tensors that share memory, which views of one another do.
         storage = given.untyped_storage().data_ptr()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -10,8 +11,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.weight_norm import WeightNorm
+
+from pruning_lab.common.errors import LabError, first_line
 
 
 def tensors_in(output: object) -> Iterator[Tensor]:
@@ -65,6 +69,37 @@ def random_kept() -> Iterator[None]:
 def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Tensors that are attributes only, as hooks leave them; tracing would put its own in their place."""
     return {key: item for key, item in vars(module).items() if isinstance(item, Tensor)}
+
+
+def check_has_values(model: nn.Module) -> None:
+    """Raises LabError for the first tensor of a model that has a size at most, and no values."""
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if is_lazy(tensor):
+            raise LabError(f"{name} of {type(model).__name__} has no size yet; run the model once")
+        if tensor.is_meta:
+            raise LabError(
+                f"{name} of {type(model).__name__} lies on the meta device and has no values; "
+                "call model.to_empty(device='cpu') and load or draw its weights"
+            )
+
+
+def told(error: BaseException) -> str:
+    """What an exception of a model's code says: its type, its first line, and the module that was running."""
+    module = module_at_fault(error)
+    return f"{type(error).__name__}: {first_line(error)}" + (f" (in {module})" if module else "")
+
+
+def module_at_fault(error: BaseException) -> str:
+    """The path of the innermost module in whose code an exception was raised; empty where none was running."""
+    running = [
+        frame.f_locals["self"]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if isinstance(frame.f_locals.get("self"), nn.Module)
+    ]
+    if not running:
+        return ""
+    names = {module: name for name, module in running[0].named_modules()}
+    return next((names[module] for module in reversed(running) if module in names), "")
 
 
 def layer_name(parameter: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import check_scores
+from pruning_lab.importance import score as method_scores
 from pruning_lab.lab.base_model import trained_base
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
@@ -117,7 +117,7 @@ def score(lab: Experiment, state: RunState) -> tuple[Tensor, Row]:
     """Importance of every group, float [n_groups], and what the method cost."""
     batches = Counted(lab.loaders().score_batches())
     started = time.perf_counter()
-    scores = check_scores(state.importance(state.model, state.graph, batches), state.graph, state.importance)
+    scores = method_scores(state.importance, state.model, state.graph, batches)
     return scores, {"cost/score_seconds": time.perf_counter() - started, "cost/score_images": batches.images}
 
 

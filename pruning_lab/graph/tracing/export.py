@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from pruning_lab.common.errors import LabError, first_line
-from pruning_lab.common.modules import in_mode, tensors_in
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.modules import in_mode, tensors_in, told
 
 
 class TraceError(LabError):
@@ -46,10 +46,9 @@ def export(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
             return torch.export.export(model, inputs, strict=False)
         except Exception as error:
             mode = " in training mode, in which alone some of its layers run" if training else ""
-            what = f"{type(error).__name__}: {first_line(error)}"
             raise TraceError(
-                f"{type(model).__name__} can't be traced{mode}: {what} (forward must run on tensors alone, with no "
-                "branch on their values; else pass connections=, see ChannelGraph.trace)"
+                f"{type(model).__name__} can't be traced{mode}: {told(error)} (forward must run on tensors alone, with "
+                "no branch on their values; else pass connections=, see ChannelGraph.trace)"
             ) from error
 
 
