@@ -128,7 +128,8 @@ def _check(content: Mapping[str, Any], path: str) -> None:
     need(isinstance(dropped, list) and all(_is_name(name) for name in dropped), "dropped", "a list of modules' names")
     for name, entries in content["attributes"].items():
         need(isinstance(entries, dict) and all(entries), f"attributes.{name}", "a mapping of names to widths")
-    need(_is_shallow(content.get("about")), "about", f"a mapping nested at most {DEEPEST} deep")
+    about = content.get("about")
+    need(isinstance(about, dict) and _is_shallow(about), "about", f"a mapping nested at most {DEEPEST} deep")
 
 
 def _check_layer(where: str, layer: Any, need: Any) -> None:
@@ -151,10 +152,10 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_shallow(value: Any) -> bool:
-    level: list[Any] = [value]
+    level = [value]
     for _ in range(DEEPEST):
         level = [item for one in level for item in (one.values() if isinstance(one, dict) else one)]
         level = [item for item in level if isinstance(item, (dict, list))]
         if not level:
-            return isinstance(value, dict)
+            return True
     return False

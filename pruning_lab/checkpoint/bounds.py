@@ -7,13 +7,15 @@ what a checkpoint says, nor whom it trusts.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,48 +54,103 @@ class Bounds:
         parts: modules, parameters and buffers that it registers.
         operators: operators that it runs.
         real_bytes: memory of the tensors that it makes.
+        seconds: of computing; a loop may do none of the above.
     """
 
     parts: int
     operators: int
     real_bytes: int
+    seconds: float
 
     @staticmethod
     def of(tensors: Mapping[str, Tensor]) -> Bounds:
         """What a network of these tensors may need, with room for parts that were dropped or hold no tensor."""
         known = len(tensors) + 64
-        return Bounds(8 * known, 128 * known, LARGEST_REAL + 16 * sum(tensor.nbytes for tensor in tensors.values()))
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        return Bounds(8 * known, 128 * known, LARGEST_REAL + 16 * size, 0.5 + 0.005 * len(tensors))
 
 
 def build_within(bounds: Bounds, build: Callable[[], nn.Module], *, isolated: bool) -> nn.Module:
     """What `build` gives, whose large tensors may lie on the meta device. Random states stay as they were.
 
     Args:
-        isolated: stop whatever opens a file outside the installed libraries, a connection or a process.
+        isolated: stop also whatever takes long, or opens a file outside the installed libraries, a connection or a
+            process.
 
     Raises:
         OutOfBoundsError: it asks for too much, or for something outside.
     """
-    with _guarded(bounds, isolated):
-        try:
-            with _Sized(bounds, lazy=True):
-                model = build()
-        except OutOfBoundsError:
-            raise
-        except Exception:  # whatever a constructor says that can't work without values
-            pass
-        else:
-            if not isinstance(model, nn.Module) or not _plain_on_meta(model):
-                return model
-    # It computes with the values of large tensors, or keeps some that are neither parameter nor buffer.
-    with _guarded(bounds, isolated), _Sized(bounds, lazy=False):
-        return build()
+    with ExitStack() as stack:
+        stack.enter_context(random_kept())
+        if isolated:
+            _warm_up()
+            stack.enter_context(_isolated())
+            stack.enter_context(_timed(bounds.seconds))
+        with suppress(_NeedsValuesError):
+            return _built_lazily(bounds, build)
+        with _counted_parts(bounds.parts), _Sized(bounds, lazy=False):
+            return build()
+
+
+class _NeedsValuesError(Exception):
+    """A constructor computes with values of large tensors, or keeps some that are neither parameter nor buffer."""
+
+
+def _built_lazily(bounds: Bounds, build: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        with _counted_parts(bounds.parts), _Sized(bounds, lazy=True):
+            model = build()
+    except OutOfBoundsError:
+        raise
+    except Exception as error:  # whatever a constructor says that can't work without values
+        raise _NeedsValuesError from error
+    if isinstance(model, nn.Module) and _plain_on_meta(model):
+        raise _NeedsValuesError
+    return model
+
+
+@functools.cache
+def _warm_up() -> None:
+    """Let torch import what it computes sizes with, which takes longer than building a network."""
+    with _Sized(Bounds(parts=4, operators=64, real_bytes=SMALL, seconds=0), lazy=True):
+        nn.Linear(SMALL, 2, dtype=torch.float32)
+
+
+class _OutOfTime(BaseException):
+    """Raised in the middle of a constructor; no `except Exception` there takes it."""
 
 
 @contextmanager
-def _guarded(bounds: Bounds, isolated: bool) -> Iterator[None]:
-    with random_kept(), _counted_parts(bounds.parts), _isolated() if isolated else nullcontext():
-        yield
+def _timed(seconds: float) -> Iterator[None]:
+    """Stop this thread when it has computed for so long; waiting for other processes does not count.
+
+    Raises:
+        OutOfBoundsError: it has.
+    """
+    thread, over, lock = threading.get_ident(), threading.Event(), threading.Lock()
+    clock = time.process_time
+    if hasattr(time, "pthread_getcpuclockid"):
+        clock = functools.partial(time.clock_gettime, time.pthread_getcpuclockid(thread))
+    end = clock() + seconds
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            with lock:
+                if not over.is_set() and clock() > end:
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_OutOfTime))
+                    return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    try:
+        watcher.start()
+        try:
+            yield
+        finally:
+            with lock:
+                over.set()
+            watcher.join()
+    except _OutOfTime:
+        raise OutOfBoundsError(f"it computes for more than {seconds:.1f} s") from None
 
 
 def _plain_on_meta(model: nn.Module) -> bool:

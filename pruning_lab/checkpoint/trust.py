@@ -26,6 +26,9 @@ LIBRARIES = ("pruning_lab.models", "torchvision.models", "segmentation_models_py
 FUNCTIONS = ("timm.create_model", "segmentation_models_pytorch.create_model")
 """Builders that are functions; torchvision's registered ones come on top."""
 
+IMPORTED_LATE = {"pruning_lab.models.Timm": ("timm",), "pruning_lab.models.SMP": ("segmentation_models_pytorch",)}
+"""What the project's own models import when they are built; it is imported before: that takes time and reads files."""
+
 NO_DOWNLOADS: Mapping[str, Any] = {
     "pretrained": False,
     "weights": None,
@@ -56,6 +59,8 @@ def resolve_builder(target: str, trust: Trust = ()) -> Callable[..., nn.Module]:
         raise LabError(_refusal(target))
     try:
         found = _found(target)
+        for library in IMPORTED_LATE.get(target, ()):
+            importlib.import_module(library)
     except Exception as error:  # importing a module runs it, and it may say anything
         home, local = target.partition(".")[0], "<locals>" in target
         mend = "install what it needs"
