@@ -76,12 +76,14 @@ class _Comparison:
 
     def apart(self, one: Any, other: Any, depth: int = 0) -> str:
         """How two values differ, in words; empty if they do not."""
+        if self._holds_unregistered(one):
+            return "holds a layer that is not registered, so its weights are not saved; use nn.ModuleList or ModuleDict"
         if one is other or depth > DEEPEST:
             return ""
         if isinstance(one, Tensor) or isinstance(other, Tensor):
             return _tensors_apart(one, other)
-        if isinstance(one, nn.Module) or isinstance(other, nn.Module):
-            return self._modules_apart(one, other)
+        if isinstance(one, nn.Module) and isinstance(other, nn.Module) and _same_class(type(one), type(other)):
+            return ""
         if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
             return "" if np.array_equal(one, other) else "holds other numbers in the rebuilt one"
         if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
@@ -96,16 +98,14 @@ class _Comparison:
             return _told(type(one).__name__, type(other).__name__)
         return self._mappings_apart(getattr(one, "__dict__", {}), getattr(other, "__dict__", {}), depth)
 
-    def _modules_apart(self, one: Any, other: Any) -> str:
-        if isinstance(one, nn.Module) and one not in self.modules and any(True for _ in one.parameters()):
-            return "holds a layer that is not registered, so its weights are not saved; use nn.ModuleList or ModuleDict"
-        same = isinstance(one, nn.Module) and isinstance(other, nn.Module) and _same_class(type(one), type(other))
-        return "" if same else _told(type(one).__name__, type(other).__name__)
+    def _holds_unregistered(self, value: Any) -> bool:
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
+        layers = [item for item in inside if isinstance(item, nn.Module) and item not in self.modules]
+        return any(True for layer in layers for _ in layer.parameters())
 
     def _sequences_apart(self, one: Sequence[Any], other: Sequence[Any], depth: int) -> str:
-        if isinstance(one, list) and one and not other:  # a log that a forward pass has filled since
-            layers = [item for item in one if isinstance(item, nn.Module)]
-            return next(filter(None, (self._modules_apart(layer, layer) for layer in layers)), "")
+        if isinstance(one, list) and one and not other:  # a log that was filled since
+            return ""
         if len(one) != len(other):
             return _told(one, other)
         whats = (self.apart(*pair, depth + 1) for pair in zip(one, other, strict=True))
@@ -124,7 +124,7 @@ class _Comparison:
             return self._sequences_apart(*parts, depth)
         names = [getattr(function, "__qualname__", type(function).__qualname__) for function in (one, other)]
         if names[0] != names[1]:
-            return _told(*names)
+            return _told(*(name.rpartition(".")[2] for name in names))
         if isinstance(one, types.FunctionType) and isinstance(other, types.FunctionType):
             if one.__code__.co_code != other.__code__.co_code:
                 return "is another function in the rebuilt one"
@@ -137,11 +137,9 @@ class _Comparison:
 
 
 def _tensors_apart(one: Any, other: Any) -> str:
-    """Tensors that are neither parameters nor buffers; one that a forward pass left where there was none is memory."""
-    if other is None:
-        return ""
+    """How two tensors differ that are neither parameters nor buffers."""
     if not isinstance(one, Tensor) or not isinstance(other, Tensor):
-        return _told(type(one).__name__, type(other).__name__)
+        return f"{_told(type(one).__name__, type(other).__name__)}; make it a buffer"
     if isinstance(one, nn.Parameter) or one.is_meta or other.is_meta:
         return "" if one.shape == other.shape and not other.is_meta else "is a large tensor; make it a buffer"
     if one.shape != other.shape or one.dtype != other.dtype or not torch.equal(one.cpu(), other.cpu()):
