@@ -19,7 +19,7 @@ from pruning_lab.models import UNet
 from pruning_lab.selection.amounts import ShareOf
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.selection import Selection
-from pruning_lab.selection.stopping import Flops
+from pruning_lab.selection.stopping import All
 from pruning_lab.training.losses import CrossEntropy
 from pruning_lab.training.recovery import BaseTraining, Recovery
 
@@ -56,7 +56,7 @@ def squares() -> SegmentationData:
 
 
 def tiny_lab(root: Path, **changes: Any) -> Experiment:
-    """A U-Net of width 4 on squares; `changes` replace attributes of the experiment's parts, by their names alone."""
+    """A U-Net of width 4 on squares, not rehearsed; `changes` replace attributes of its parts, by their names alone."""
     arguments = {"in_channels": 3, "classes": CLASSES, "width": 4, "depth": 2}
     adam = partial(torch.optim.Adam, lr=1e-2)
     experiment = Experiment(
@@ -66,15 +66,16 @@ def tiny_lab(root: Path, **changes: Any) -> Experiment:
             loss=CrossEntropy(),
             base=BaseTraining(adam, epochs=2),
             recovery=Recovery(adam, epochs=1, final_epochs=1),
-            base_cache=root / "bases",
+            bases=root / "bases",
             base_recipe={"model": arguments},
         ),
         pruning=PruningPart(
             importance=WeightNorm(),
             selection=Selection(ShareOf("flops", 0.2)),
             floors=Floors(by_type={"Conv2d": 0.1, "ConvTranspose2d": 0.1}),
-            stop=Flops(0.5),
+            stop=All(flops=0.5),
             validation=Validation(BestWithinBudget(flops=0.5), keep=3),
+            check=False,
         ),
         output=OutputPart(folder=root / "run", root=root),
     )
@@ -106,8 +107,8 @@ class Recorder:
         self.datasets: list[str] = []
         self.status = ""
 
-    def start(self, output_root: Path, parameters: Any, tags: Any) -> None:
-        self.parameters, self.tags = dict(parameters), dict(tags)
+    def start(self, output_root: Path, parameters: Any, tags: Any, run_id: str = "") -> None:
+        self.parameters, self.tags, self.resumed = dict(parameters), dict(tags), run_id
 
     def tag(self, name: str, value: str) -> None:
         self.tags[name] = value

@@ -1,4 +1,4 @@
-"""The base of a run: its hash, and the trained network from the cache or from a training now."""
+"""The base of a run: its hash, and the trained network, kept from before or trained now."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.step import progress, training_costs
-from pruning_lab.training.base_cache import base_hash, code_version, load_or_train
+from pruning_lab.training.bases import base_hash, code_version, load_or_train
 from pruning_lab.training.compute import seed_everything
 
 
@@ -20,7 +20,7 @@ def hash_of_base(lab: Experiment) -> str:
 
 
 def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
-    """The base's hash, and the base on the CPU: from the cache, or trained now."""
+    """The base's hash, and the base on the CPU: one that was kept, or trained now."""
     training, reporter = lab.training, lab.output.reporter
     batches = lab.data.loaders(training.base.seed).train_loader
     digest = hash_of_base(lab)
@@ -39,8 +39,8 @@ def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
             )
         return training_costs(report)
 
-    cache = training.base_cache if training.base.cache else None
-    model, info, cached = load_or_train(cache, digest, build, train)
+    bases = training.bases if training.base.reuse else None
+    model, info, kept = load_or_train(bases, digest, build, train)
     seconds = info["cost/recovery_seconds"]
-    reporter.say(f"base {digest}: {'from the cache' if cached else f'trained in {seconds:.0f} s'}")
+    reporter.say(f"base {digest}: {'kept from before' if kept else f'trained in {seconds:.0f} s'}")
     return digest, model.cpu()

@@ -32,7 +32,7 @@ from pruning_lab.lab.state import RunState
 from pruning_lab.lab.step import finish_step, heal, progress, training_costs, validate
 from pruning_lab.models import UNet
 from pruning_lab.resources.counting import measure
-from pruning_lab.selection.stopping import Both
+from pruning_lab.selection.stopping import All
 from pruning_lab.training.compute import seed_everything
 
 WIDEST = 4096
@@ -42,9 +42,8 @@ WIDEST = 4096
 def to_the_widths_of(run: Run, lab: Experiment) -> Experiment:
     """The experiment, to end where the run's model ended: with the same FLOPs and weights, whatever its budget was."""
     _check_base(lab, run)
-    base, pruned = run.cards.base, run.cards.pruned
-    limits = {"flops": pruned.macs / base.macs, "weights": pruned.weights / base.weights}
-    lab = replace(lab, pruning=replace(lab.pruning, stop=Both(**limits)))
+    limits = run.cards.left
+    lab = replace(lab, pruning=replace(lab.pruning, stop=All(**limits)))
     return _as_control("random_at_widths", lab, run, Within(lab.pruning.validation.promise, **limits))
 
 

@@ -82,7 +82,7 @@ class TrainingPart:
         recovery: the same for the training after a cut.
         distillation: what recovery learns from the base; None: nothing.
         settings: where and how precisely every network runs.
-        base_cache: folder of trained bases, None keeps none.
+        bases: folder of trained bases, None keeps none.
         base_recipe: plain data that, with the data's fingerprint, determines the trained base.
         seed: of all that a run draws after its base.
         deterministic: ask torch for the deterministic form of every operation.
@@ -93,7 +93,7 @@ class TrainingPart:
     recovery: Recovery
     distillation: Distillation | None = None
     settings: ComputeSettings = field(default_factory=ComputeSettings)
-    base_cache: Path | None = None
+    bases: Path | None = None
     base_recipe: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     deterministic: bool = False
@@ -112,6 +112,7 @@ class PruningPart:
         latency: when and how the model of a step is timed against the base.
         max_steps: pruning steps at most, None for as many as the budget takes.
         verify: compare the first cut with the masked model on real images.
+        check: rehearse every part on two images before the base is trained.
     """
 
     importance: Importance
@@ -122,6 +123,7 @@ class PruningPart:
     latency: LatencyPlan = field(default_factory=LatencyPlan)
     max_steps: int | None = None
     verify: bool = True
+    check: bool = True
 
 
 @dataclass(frozen=True)

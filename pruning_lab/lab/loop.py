@@ -15,11 +15,13 @@ from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
 from pruning_lab.lab.output import sentences
 from pruning_lab.lab.output.history import Row
+from pruning_lab.lab.rehearsal import rehearse
+from pruning_lab.lab.saved_state import sweep_up
 from pruning_lab.lab.saving import try_saving
 from pruning_lab.lab.snapshots import Snapshots
 from pruning_lab.lab.start import announce, tracked
 from pruning_lab.lab.state import RunState
-from pruning_lab.lab.step import Counted, cut_off, finish_step, heal, prove_cut, validate
+from pruning_lab.lab.step import Counted, cut_off, finish_step, heal, prove_cut, rest, validate
 from pruning_lab.lab.weighing import costs_of
 from pruning_lab.resources.counting import measure
 from pruning_lab.selection.selection import Choice
@@ -52,41 +54,50 @@ def go_on(lab: Experiment, state: RunState, before_step: Callable[[], None] | No
     except NonFiniteLossError as error:
         failure, state.ended = error, str(error)
     summary = close(lab, state)
+    sweep_up(lab.output.folder)
     if failure is not None:
         raise failure
     return summary
 
 
 def descend(lab: Experiment, state: RunState, before_step: Callable[[], None] | None = None) -> None:
-    """Step by step down to the budget; `before_step` is called before each, when the state is at rest."""
-    state.ended = reason_to_end(lab, state)
-    while not state.ended:
+    """Step by step down to the budget; between two steps the state is at rest, and saved.
+
+    Args:
+        before_step: is called before each step.
+    """
+    while True:
+        state.ended = reason_to_end(lab, state)
+        rest(lab, state)
+        if state.ended:
+            return
         if before_step is not None:
             before_step()
         scores, spent = score(lab, state)
         choice = choose(lab, state, scores)
-        if bool(choice.groups.any()):
-            finish_step(lab, state, advance(lab, state, choice, spent))
-            state.ended = reason_to_end(lab, state)
-        else:
+        if not bool(choice.groups.any()):
             state.ended = "floors"
+            return
+        finish_step(lab, state, advance(lab, state, choice, spent))
 
 
 def begin(lab: Experiment) -> RunState:
     """The state before the first cut: the base, its channel graph, and its row in the history.
 
     Raises:
-        LabError: the model could not be kept; nothing is trained then.
+        LabError: the model could not be kept, or the rehearsal failed; nothing is trained then.
     """
+    sweep_up(lab.output.folder)
     deterministic(lab.training.deterministic)
     announce(lab)
     try_saving(lab, lab.model.build())
+    if lab.pruning.check:
+        rehearse(lab)
     digest, base = trained_base(lab)
     lab.output.tracker.tag("base_hash", digest)
     seed_everything(lab.training.seed)
     model = lab.training.settings.place(copy.deepcopy(base))
     graph = ChannelGraph.trace(model, lab.example(), connections=lab.model.connections)
-    try_saving(lab, base, graph)
     original = measure(graph)
     state = RunState(
         model=model,
@@ -115,7 +126,7 @@ def reason_to_end(lab: Experiment, state: RunState) -> str:
 
 def score(lab: Experiment, state: RunState) -> tuple[Tensor, Row]:
     """Importance of every group, float [n_groups], and what the method cost."""
-    batches = Counted(lab.loaders().score_batches())
+    batches = Counted(lab.loaders().score_batches(), lab.training.settings.device)
     started = time.perf_counter()
     scores = method_scores(state.importance, state.model, state.graph, batches)
     return scores, {"cost/score_seconds": time.perf_counter() - started, "cost/score_images": batches.images}

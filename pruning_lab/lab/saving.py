@@ -5,20 +5,17 @@ Knows checkpoints and the experiment; not how a model is trained or chosen.
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from pruning_lab.checkpoint import load, save
 from pruning_lab.common.errors import LabError
-from pruning_lab.common.modules import copy_of, random_kept
+from pruning_lab.common.modules import random_kept
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.lab.experiment import Experiment
 
 
@@ -26,14 +23,12 @@ def try_saving(lab: Experiment, model: nn.Module, graph: ChannelGraph | None = N
     """Save a model beside where the run's will be, load it, and throw it away. Model and random states stay.
 
     Args:
-        graph: if given, a copy of the model loses a group first, as the run's model will.
+        graph: the model's channel graph.
 
     Raises:
         LabError: that fails; the cause is told.
     """
     with random_kept():
-        if graph is not None:
-            model, graph = _cut_copy(model, graph)
         try:
             lab.output.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=lab.output.folder, prefix=".save-") as folder:
@@ -64,15 +59,3 @@ def size_on_disk(lab: Experiment, model: nn.Module) -> int:
     with tempfile.TemporaryDirectory() as folder:
         save(folder, model, builder=lab.model.builder, prove=False)
         return sum(path.stat().st_size for path in Path(folder).iterdir())
-
-
-def _cut_copy(model: nn.Module, graph: ChannelGraph) -> tuple[nn.Module, ChannelGraph]:
-    """A copy without the first group that may leave alone; the same model where there is none."""
-    for group in graph.prunable.nonzero().flatten().tolist():
-        removed = torch.zeros(len(graph), dtype=torch.bool)
-        removed[group] = True
-        if not graph.emptied(removed):
-            model, graph = copy_of(model), copy.copy(graph)
-            cut(model, graph, removed)
-            break
-    return model, graph

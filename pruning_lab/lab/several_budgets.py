@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.loop import begin, go_on
+from pruning_lab.lab.saved_state import sweep_up
 from pruning_lab.lab.start import announce, tracked
 from pruning_lab.lab.state import RunState
 from pruning_lab.lab.step import logged
@@ -65,6 +66,7 @@ class _Forks:
 def take_over(lab: Experiment, fork: Fork) -> RunState:
     """Another run's step as the start of this run, as if this one had come here by itself."""
     state, tracker = fork.state, lab.output.tracker
+    sweep_up(lab.output.folder)
     announce(lab)
     tracker.tag("base_hash", state.base_hash)
     tracker.tag("steps_shared_with", str(fork.folder))

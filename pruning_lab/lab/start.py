@@ -4,27 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from pruning_lab.common.errors import LabError
 from pruning_lab.lab.experiment import Experiment, OutputPart
 from pruning_lab.lab.output.samples import augmented_samples
+
+LOCK = ".lock"
+"""File in a run's folder while a process works there."""
 
 SAMPLES = 8
 """Augmented images in the picture at the start of a run."""
 
 
 @contextmanager
-def tracked(output: OutputPart) -> Iterator[None]:
-    """Open the run in the tracking store, and close it with what became of it."""
-    output.tracker.start(output.root, output.parameters, output.tags)
+def tracked(output: OutputPart, run_id: str = "") -> Iterator[None]:
+    """Open the run in the tracking store, and close it with what became of it.
+
+    Args:
+        run_id: the store's name for a run to go on with; empty opens a new one.
+
+    Raises:
+        LabError: another process works in the run's folder.
+    """
+    with claimed(output.folder):
+        output.tracker.start(output.root, output.parameters, output.tags, run_id)
+        try:
+            yield
+        except KeyboardInterrupt:
+            output.tracker.finish("KILLED")
+            raise
+        except BaseException:
+            output.tracker.finish("FAILED")
+            raise
+        output.tracker.finish("FINISHED")
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder; the system lets them in when this one is killed.
+
+    Raises:
+        LabError: one is in there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LabError(f"another process works in {folder}; wait for its end, or give another folder") from None
     try:
         yield
-    except KeyboardInterrupt:
-        output.tracker.finish("KILLED")
-        raise
-    except BaseException:
-        output.tracker.finish("FAILED")
-        raise
-    output.tracker.finish("FINISHED")
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
 
 
 def announce(lab: Experiment) -> None:

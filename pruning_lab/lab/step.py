@@ -9,15 +9,18 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.data.batches import Stack
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.proof.trial_cuts import verify
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.console import Task
 from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.output.sentences import first_cut
+from pruning_lab.lab.saved_state import save_state
 from pruning_lab.lab.state import RunState
 from pruning_lab.lab.weighing import weigh
 from pruning_lab.training.compute import random_state
@@ -29,14 +32,14 @@ TOLERANCE = 1e-4
 
 
 class Counted:
-    """Batches that remember how many images were looked at, over however many passes."""
+    """Batches on a device that remember how many images were looked at, over however many passes."""
 
-    def __init__(self, batches: list[tuple[Tensor, Tensor]]) -> None:
-        self._batches = batches
+    def __init__(self, batches: Stack, device: str | torch.device = "cpu") -> None:
+        self._batches, self._device = batches, torch.device(device)
         self.images = 0
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for image, mask in self._batches:
+        for image, mask in self._batches.on(self._device):
             self.images += len(image)
             yield image, mask
 
@@ -116,6 +119,14 @@ def finish_step(lab: Experiment, state: RunState, row: Row) -> Row:
     lab.output.tracker.log_step(state.step, logged(state.history[-1]))
     lab.output.reporter.step_line(state.history[-1])
     return state.history[-1]
+
+
+def rest(lab: Experiment, state: RunState) -> None:
+    """Save the state between two steps; a run that can't be saved goes on, with a warning."""
+    try:
+        save_state(state, lab.output.folder, lab.output.tracker.run_id)
+    except (LabError, OSError) as error:
+        lab.output.reporter.warn(f"step {state.step} is not saved, so the run can't be taken up from there: {error}")
 
 
 def logged(row: Mapping[str, float]) -> Row:

@@ -11,8 +11,9 @@ from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.state import RunState
 from pruning_lab.resources.counting import measure
-from pruning_lab.resources.fractions import Costs
+from pruning_lab.resources.fractions import Fractions
 from pruning_lab.resources.latency import measure_in_turns
+from pruning_lab.resources.table import column
 
 
 def weigh(lab: Experiment, state: RunState) -> tuple[frozenset[str], Row]:
@@ -28,13 +29,13 @@ def weigh(lab: Experiment, state: RunState) -> tuple[frozenset[str], Row]:
     return unmet, costs.row | timed
 
 
-def costs_of(lab: Experiment, state: RunState) -> Costs:
+def costs_of(lab: Experiment, state: RunState) -> Fractions:
     """What the network costs now, for rules that ask; it is timed only if one does, and was not timed before."""
     return _costs(lab, state, state.timed)
 
 
-def _costs(lab: Experiment, state: RunState, timed: Row) -> Costs:
-    return Costs(measure(state.graph), state.original, lambda: timed or time_against_base(lab, state))
+def _costs(lab: Experiment, state: RunState, timed: Row) -> Fractions:
+    return Fractions(measure(state.graph), state.original, lambda: timed or time_against_base(lab, state))
 
 
 def time_against_base(lab: Experiment, state: RunState) -> Row:
@@ -51,7 +52,7 @@ def time_against_base(lab: Experiment, state: RunState) -> Row:
     for batch in plan.batches:
         example = lab.example(batch).to(memory_format=layout)
         base, pruned = measure_in_turns(models, example, plan.warmup, plan.repeats, settings.logits)
-        row.setdefault("resources/latency_fraction", pruned.median_s / base.median_s)
+        row.setdefault(column("latency"), pruned.median_s / base.median_s)
         row |= {
             f"latency/batch_{batch}_ms": 1000 * pruned.median_s,
             f"latency/batch_{batch}_low_ms": 1000 * pruned.low_s,

@@ -20,6 +20,7 @@ from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
 from pruning_lab.lab.output.commit import git_commit
 from pruning_lab.lab.output.console import ConsoleReporter
+from pruning_lab.lab.output.history import SUMMARY
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
 from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain
@@ -43,7 +44,13 @@ def recorded(config: DictConfig, data: SegmentationData, folder: Path, choices: 
 
 
 def prepared_data(config: DictConfig) -> SegmentationData:
-    """The data that a config describes; what the config leaves to the data is filled in."""
+    """The data that a config describes; what the config leaves to the data is filled in.
+
+    Raises:
+        LabError: `returns` names no summary metric, which is said before anything is read; or what the data raises.
+    """
+    if config.returns not in SUMMARY:
+        raise LabError(f"returns={config.returns} is no summary metric of a run; use one of {', '.join(SUMMARY)}")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     data: SegmentationData = build(config.data)
@@ -78,7 +85,7 @@ def _training_part(config: DictConfig) -> TrainingPart:
         recovery=build(config.recovery),
         distillation=build(config.distillation),
         settings=ComputeSettings(config.device, config.precision, config.channels_last, config.clip_norm),
-        base_cache=Path(config.base_cache).absolute(),
+        bases=Path(config.bases).absolute(),
         base_recipe=_base_recipe(config),
         seed=config.seed,
         deterministic=config.deterministic,
@@ -95,6 +102,7 @@ def _pruning_part(config: DictConfig) -> PruningPart:
         latency=build(config.latency),
         max_steps=config.max_steps,
         verify=config.verify,
+        check=config.check,
     )
 
 
@@ -121,7 +129,7 @@ def fill_from_data(config: DictConfig, data: SegmentationData) -> None:
     for resource in RESOURCES:
         if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
             fill_null(config.validation.promise, **{resource: config.stop[resource]})
-    fill_null(config.validation.promise, either=str(config.stop.get("_target_")).endswith((".Either", ".AnyOf")))
+    fill_null(config.validation.promise, either=bool(getattr(build(config.stop), "one_is_enough", False)))
 
 
 def connections_of(config: DictConfig) -> Connections | None:
@@ -150,7 +158,7 @@ def _run_name(config: DictConfig, choices: Mapping[str, Any]) -> str:
 
 def _base_recipe(config: DictConfig) -> dict[str, Any]:
     recipe = {key: plain(config[key]) for key in BASE_KEYS}
-    recipe["base"] = {key: value for key, value in recipe["base"].items() if key != "cache"}
+    recipe["base"] = {key: value for key, value in recipe["base"].items() if key != "reuse"}
     return {**recipe, "batch_size": config.loader.get("batch_size")}
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
 from hydra.utils import get_method, instantiate
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.tasks.outcome import Outcome
@@ -68,11 +68,13 @@ class LabConfig:
     clip_norm: float | None = None
     deterministic: bool = MISSING
     verify: bool = MISSING
+    check: bool = MISSING
     drop_unused: bool = MISSING
     connections: str | None = None
     max_steps: int | None = None
     output_root: str = MISSING
-    base_cache: str = MISSING
+    bases: str = MISSING
+    may_lack: list[str] = field(default_factory=list)
     returns: str = MISSING
 
 
@@ -91,15 +93,32 @@ def conf_folder() -> Path:
 def check_keys(config: DictConfig) -> None:
     """Hold every key beside a `_target_` against the parameters of what it names.
 
+    Those that `may_lack` lists are taken out where they are no parameters.
+
     Raises:
         LabError: a key is no parameter, a parameter without a default is missing, or the target can't be found.
     """
+    _leave_out(config)
     for path, node in _targets(config, ""):
         target = OmegaConf.to_container(node, resolve=False)["_target_"]  # type: ignore[index, call-overload]
         signature = _signature(path, str(target))
         if signature is not None:
             _check_node(path, node, str(target), signature)
             _check_values(path, node, find(f"{path}._target_", str(target)))
+
+
+def _leave_out(config: DictConfig) -> None:
+    for path in config.get("may_lack", ()):
+        parent, _, key = path.rpartition(".")
+        node = OmegaConf.select(config, parent)
+        if not OmegaConf.is_dict(node) or key not in node or OmegaConf.is_missing(node, "_target_"):
+            continue
+        signature = _signature(parent, str(node.get("_target_")))
+        if signature is not None and key not in signature.parameters:
+            with open_dict(node):
+                del node[key]
+    if config.get("may_lack"):
+        config.may_lack = []
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
@@ -161,10 +180,12 @@ def _check_values(path: str, node: DictConfig, target: Callable[..., Any]) -> No
     """Hold plain values against the target's annotations; null may still be filled in from the data."""
     annotations = annotations_of(target)
     for key in node:
-        if key in annotations and not OmegaConf.is_missing(node, key) and node[key] is not None:
-            value = plain(node[key])
-            if not _holds_target(value):
-                check_value(f"{path}.{key}", value, annotations[str(key)])
+        annotation = annotations.get(str(key), annotations.get("**"))
+        if key in HYDRA_KEYS or annotation is None or OmegaConf.is_missing(node, key) or node[key] is None:
+            continue
+        value = plain(node[key])
+        if not _holds_target(value):
+            check_value(f"{path}.{key!s}", value, annotation)
 
 
 def _holds_target(value: Any) -> bool:
@@ -203,7 +224,7 @@ def flat_parameters(config: DictConfig, choices: Mapping[str, Any]) -> dict[str,
     """Short, grouped names for the tracking store: `importance: ipad`, `importance.omega: 0.5`, ..."""
     flat: dict[str, Any] = {}
     for group, choice in choices.items():
-        name = group.rpartition("@")[2].strip("/")
+        name = group.rpartition("@")[2].strip("/").replace("/", ".")
         if (choice is not None and not name.startswith("hydra") and name in config) or "." in name:
             flat[name] = choice
     for key, value in leaves(plain(config)):

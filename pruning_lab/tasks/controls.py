@@ -75,7 +75,7 @@ def run_to_compare_with(config: DictConfig, folder: str, shared: Sequence[str]) 
         if key not in run.config:
             continue
         here, there = (dict(leaves(plain(of[key]), key)) for of in (config, run.config))
-        for name in sorted((here.keys() | there.keys()) - {"base.cache"}):
+        for name in sorted((here.keys() | there.keys()) - {"base.reuse"}):
             if here.get(name) != there.get(name):
                 raise LabError(
                     f"{name} is {here.get(name)} here and {there.get(name)} in {folder}: a control differs from its "

@@ -45,12 +45,18 @@ def check_value(key: str, value: Any, annotation: Any) -> None:
 
 
 def annotations_of(target: Callable[..., Any]) -> dict[str, Any]:
-    """Parameter -> its annotation, of a function or of a class's constructor; empty where they can't be resolved."""
+    """Parameter -> its annotation, of a function or of a class's constructor; empty where they can't be resolved.
+
+    `**` stands for any other parameter, where such are taken.
+    """
     function: Any = target.__init__ if inspect.isclass(target) else target
     try:
-        return typing.get_type_hints(function)
-    except (NameError, TypeError, AttributeError):
+        found = typing.get_type_hints(function)
+        parameters = inspect.signature(function).parameters.values()
+    except (NameError, TypeError, AttributeError, ValueError):
         return {}
+    others = [found[each.name] for each in parameters if each.kind is each.VAR_KEYWORD and each.name in found]
+    return found | {"**": others[0]} if others else found
 
 
 def described(annotation: Any) -> str:

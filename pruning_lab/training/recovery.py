@@ -22,16 +22,15 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 class BaseTraining:
     """How the base is trained: `epochs`, or `steps` when given.
 
-    `cache` says whether the base may come from the cache of bases and be kept there; `seed` draws its first weights
-    and orders its data, apart from the run's own seed, so that runs of several seeds share one base. Whoever
-    calls obeys both.
+    `reuse` says whether a kept base may be taken, and this one be kept; `seed` draws its first weights and orders its
+    data, apart from the run's own seed, so that runs of several seeds share one base. Both are for the caller to obey.
     """
 
     optimizer: OptimizerFactory
     scheduler: SchedulerFactory = constant
     epochs: float | None = 30
     steps: int | None = None
-    cache: bool = True
+    reuse: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from pruning_lab.lab.output.console import QuietReporter
 from pruning_lab.lab.output.history import History
 from pruning_lab.lab.output.run_folder import Run, read_run
 from pruning_lab.models import UNet
-from pruning_lab.selection.stopping import Flops
+from pruning_lab.selection.stopping import All
 from pruning_lab.tasks.controls import random_at_widths
 from pruning_lab.training.distillation import SoftTargets
 from pruning_lab.training.recovery import BaseTraining
@@ -167,7 +167,7 @@ class TestRandomAtWidths:
     @pytest.mark.parametrize("budget", [0.9, 0.05])
     def test_it_ends_at_the_very_widths_whatever_the_budget_is(self, run: Run, budget: float) -> None:
         method = random_at_widths(run.folder, seed=2)
-        experiment = control_lab(run, f"random-{budget}", importance=method, stop=Flops(budget))
+        experiment = control_lab(run, f"random-{budget}", importance=method, stop=All(flops=budget))
         summary = lab.prune(controls.to_the_widths_of(run, experiment))
         folders = (experiment.output.folder, run.folder)
         here, there = (read_architecture(folder / "model")["layers"] for folder in folders)

@@ -148,6 +148,9 @@ RANGES = [
     "name=.hidden",
     "name=''",
     "loader.score_images=0",
+    "returns=val/iou",
+    "returns=best/speed",
+    "returns=3",
 ]
 UNKNOWN = [
     "+foo=1",
