@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from pruning_lab import lab
-from pruning_lab.checkpoint import load
-from pruning_lab.checkpoint.folder import Builder
+from pruning_lab.checkpoint import Builder, load
 from pruning_lab.data import Augmentation, Folder
 from pruning_lab.data.reading import read_image
 from pruning_lab.data.scaling import Scale
