@@ -25,6 +25,7 @@ def told(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if not any(word in name for word in TIMES)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("importance", [lambda: Random(3), lambda: MovingAverage(Random(3))])
 def test_shared_steps_end_as_the_runs_made_alone_do(tmp_path: Path, importance: Callable[[], Importance]) -> None:
     def lab_to(limit: float, way: str, tracker: Recorder) -> Experiment:
