@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pruning_lab.models import UNet
 from tests.benchmarks import monai_cases
-from tests.graph import networks
 from tests.graph.test_zoo import LIBRARIES, SIZES, shaken
+from tests.networks import constructs
 
 SIDE = 224
 """Side of the images; the networks for larger ones say so."""
@@ -48,7 +48,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     **{f"{MONAI}/{name}": case.build for name, case in monai_cases.CASES.items()},
 }
 
-ALL = [*BUILDERS, *(f"{SMALL}/{name}" for name in networks.CASES)]
+ALL = [*BUILDERS, *(f"{SMALL}/{name}" for name in constructs.CASES)]
 
 SPEED = [
     "unet, width 16",
@@ -68,7 +68,7 @@ def make(name: str, side: int | None = None) -> tuple[nn.Module, Inputs]:
     """
     library, _, rest = name.partition("/")
     if library == SMALL:
-        return networks.make(rest)
+        return constructs.make(rest)
     torch.manual_seed(0)
     model = shaken(original(name))
     if library == MONAI:
@@ -88,4 +88,4 @@ def original(name: str) -> nn.Module:
     library, _, rest = name.partition("/")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what libraries say while they build their models
-        return networks.CASES[rest].build() if library == SMALL else BUILDERS[name]()
+        return constructs.CASES[rest].build() if library == SMALL else BUILDERS[name]()
