@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled
@@ -27,6 +28,8 @@ def split(interpreter: Interpreter, step: Step, value: Labelled, sizes: Any, dim
     if dim in value.axes:
         if len(set(lengths)) == 1:
             interpreter.tie_rows(row.reshape(len(lengths), -1))
+        elif step.target is aten.chunk.default:
+            _tie_by_place(interpreter, row, lengths[0])
         elif step.target not in _SIZES_LISTED:
             interpreter.freeze(row, "splits it into unequal parts")
         parts = row.split(lengths)
@@ -38,6 +41,18 @@ def split(interpreter: Interpreter, step: Step, value: Labelled, sizes: Any, dim
         axes = {**value.axes, **({dim: part} if dim in value.axes else {})}
         results.append(Labelled(shape, axes))
     return results
+
+
+def _tie_by_place(interpreter: Interpreter, row: Tensor, length: int) -> None:
+    """Parts of one length, of which the last is shorter: what lies at one place of the parts leaves together.
+
+    Then the parts that chunk makes of what is left begin where they began: their length is the total over their
+    number, rounded up. One channel must stay in the last part, or there would be one part less.
+    """
+    for place in range(length):
+        interpreter.tie_rows(row[place::length].reshape(-1, 1))
+    first_of_last = len(row) // length * length
+    interpreter.freeze(row[first_of_last : first_of_last + 1], "keeps a channel for the last of its unequal parts")
 
 
 def cut_out(
