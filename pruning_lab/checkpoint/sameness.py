@@ -11,7 +11,7 @@ import functools
 import math
 import sys
 import types
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -165,7 +165,10 @@ def _told(one: Any, other: Any) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _assigned_in_forward(kind: type) -> frozenset[str]:
-    """Names of attributes that a class assigns in its forward pass, there or in its own methods that it calls."""
+    """Names of attributes that a class assigns in its forward pass, there or in its own methods that it calls.
+
+    One whose items are assigned (`self.kept[0] = features`) is among them.
+    """
     methods: dict[str, types.CodeType] = {}
     for base in reversed(kind.__mro__):
         if base not in (object, nn.Module):
@@ -178,8 +181,25 @@ def _assigned_in_forward(kind: type) -> frozenset[str]:
         seen.add(name)
         for code in _with_inner(methods[name]):
             waiting.extend(code.co_names)
-            assigned.update(step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR")
+            assigned.update(_assigned_in(code))
     return frozenset(assigned)
+
+
+def _assigned_in(code: types.CodeType) -> Iterator[str]:
+    """Attributes that a piece of code assigns; an item's assignment starts where the name of its attribute starts."""
+    steps = list(dis.get_instructions(code))
+    items = {_start(step) for step in steps if step.opname == "STORE_SUBSCR"} - {None}
+    for step in steps:
+        if step.opname == "STORE_ATTR" or (step.opname == "LOAD_ATTR" and _start(step) in items):
+            yield step.argval
+
+
+def _start(step: dis.Instruction) -> tuple[int, int] | None:
+    """Line and column where the source of an instruction starts, where they are known."""
+    place = step.positions
+    if place is None or place.lineno is None or place.col_offset is None:
+        return None
+    return place.lineno, place.col_offset
 
 
 def _with_inner(code: types.CodeType) -> list[types.CodeType]:

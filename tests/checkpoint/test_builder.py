@@ -14,6 +14,8 @@ from pruning_lab.checkpoint.trust import resolve_builder, safe_arguments
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
+from tests.graph.helpers import draw
+from tests.graph.proof.test_sizes_set_along import NETWORKS
 
 IMAGE = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
 
@@ -131,6 +133,42 @@ def test_what_a_forward_pass_leaves_behind_is_no_other_network(tmp_path: Path) -
     model = WithMemory().eval()
     model(IMAGE)
     assert torch.equal(load(save(tmp_path, model), trust=("tests",))(IMAGE), model(IMAGE))
+
+
+class WithItems(nn.Module):
+    """Leaves its features in a list of random placeholders that it was built with, as MONAI's DynUNet does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+        self.place, self.kept = 1, [torch.rand(1), torch.rand(1)]
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.kept[self.place - 1] = self.first(image)
+        return self.last(self.kept[0])
+
+
+def test_items_that_a_forward_pass_assigns_are_no_other_network(tmp_path: Path) -> None:
+    model = WithItems().eval()
+    assert torch.equal(load(save(tmp_path, model), trust=True)(IMAGE), model(IMAGE))
+    model.place = 2
+    with pytest.raises(LabError, match="place is 2 in the model, 1 in the rebuilt one"):
+        save(tmp_path, model)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_sizes_that_followed_a_cut_come_back(network: type[nn.Module], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    image, _, attribute = NETWORKS[network]
+    model = network().eval()
+    graph = ChannelGraph.trace(model, image)
+    cut(model, graph, draw(graph, 0))
+    loaded = load(save(tmp_path, model, graph), trust=True)
+    assert torch.allclose(loaded(image), model(image), atol=1e-6)
+    holder = next(held.module for held in graph.held if held.attribute == attribute)
+    before, after = (getattr(one.get_submodule(holder), attribute) for one in (model, loaded))
+    assert type(after) is type(before)
+    assert after == before
 
 
 class Outer:
