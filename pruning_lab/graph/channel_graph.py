@@ -12,6 +12,7 @@ from torch import nn
 
 from pruning_lab.common.modules import check_has_values
 from pruning_lab.graph.build import read_graph
+from pruning_lab.graph.proof.larger_images import holds_when_larger
 from pruning_lab.graph.proof.trial_cuts import freeze_guilty
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.tracing.connections import Connections
@@ -52,5 +53,7 @@ class ChannelGraph(Channels):
             channels = freeze_guilty(model, channels, reading, inputs)
             if channels.structure.split > 1:  # it looked better before it was tried
                 plain, reading = read_graph(model, inputs, connections, split=1)
-                channels = max(channels, freeze_guilty(model, plain, reading, inputs), key=Channels.cuttable)
+                plain = freeze_guilty(model, plain, reading, inputs)
+                better = plain.cuttable() < channels.cuttable() and holds_when_larger(model, channels, inputs)
+                channels = channels if better else plain
         return ChannelGraph(**{part.name: getattr(channels, part.name) for part in fields(Channels)})

@@ -146,6 +146,25 @@ def test_a_whole_head_is_one_group() -> None:
     assert model.heads == 2
 
 
+class Unturned(nn.Module):
+    """[pixels, channels] is read as [channels, height, width] without a transpose: right at one size by chance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = conv(3, 8), conv(8, 2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.first(image)
+        count, _, height, width = features.shape
+        tokens = features.flatten(2).transpose(1, 2)
+        return self.last(torch.relu(tokens.reshape(count, -1, height, width)) + features)
+
+
+def test_channels_that_only_one_size_of_image_keeps_apart_stay() -> None:
+    graph = ChannelGraph.trace(Unturned().eval(), torch.randn(1, 3, 2, 2))
+    assert not graph.prunable.any()
+
+
 def test_padding_with_what_a_tensor_holds_crops_no_channel() -> None:
     """Circular padding along channels repeats them, so that they stay."""
 
