@@ -27,6 +27,7 @@ def passes(answer: dict[str, Any], key: str) -> str:
     return digits(answer[key] / answer["forward_s"])
 
 
+SIDES = ("lab_side", "peer_side")
 LONG = 0.01
 """Seconds of a forward pass from which times are told in passes; of a shorter one, they are told in seconds."""
 
@@ -59,18 +60,22 @@ def measured(side: str, function: str, limit_s: float, results: Path | None = No
     """
 
     def measure(name: str) -> dict[str, Any]:
-        if results is None:
-            return run(f"{side}:{function}", name, limit_s)
-        path = results / side / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.json"
-        if path.exists():
+        path = None if results is None else kept_at(results, side, name)
+        if path is not None and path.exists():
             kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return kept
         answer = run(f"{side}:{function}", name, limit_s)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(answer, indent=1) + "\n")
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(answer, indent=1) + "\n")
         return answer
 
     return measure
+
+
+def kept_at(results: Path, side: str, name: str) -> Path:
+    """Where a side's answer for a model is kept."""
+    return results / side / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.json"
 
 
 def command_line(
@@ -96,14 +101,19 @@ def command_line(
     parser.add_argument("--marker", default=marker, help=f"by default {marker}")
     parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="for each model and side")
     parser.add_argument("--results", type=Path, help="folder of answers; what is there is not measured again")
+    parser.add_argument("--kept", action="store_true", help="measure nothing: models whose answers --results has")
     options = parser.parse_args(arguments)
+    if options.kept and options.results is None:
+        parser.error("--kept needs --results FOLDER")
     chosen = []
     for asked in options.models:
         found = [name for name in known if name == asked or (asked.endswith("/") and name.startswith(asked))]
         if not found:
             parser.error(f"{asked} is not among the models: {', '.join(known)}")
         chosen += found
-    here, peer = (measured(side, function, options.limit, options.results) for side in ("lab_side", "peer_side"))
+    if options.kept:
+        chosen = [name for name in chosen if all(kept_at(options.results, side, name).exists() for side in SIDES)]
+    here, peer = (measured(side, function, options.limit, options.results) for side in SIDES)
     rows = []
     for name in chosen:
         rows.append(row_of(name, here, peer))

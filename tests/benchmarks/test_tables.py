@@ -9,7 +9,7 @@ import torch
 from tests.benchmarks import coverage_table, isolated, peer_table
 from tests.benchmarks.cases import ALL, SPEED
 from tests.benchmarks.coverage_table import outcome
-from tests.benchmarks.tables import command_line, digits, passes
+from tests.benchmarks.tables import command_line, digits, passes, passes_or_seconds
 from tests.benchmarks.timing import size_of_object
 
 OURS = {
@@ -48,6 +48,36 @@ def test_times_are_in_forward_passes_of_their_own_process() -> None:
     assert row["times faster"] == "20"
     assert row["graph / activations"] == "5.0 %"
     assert passes(OURS, "nothing") == ""
+
+
+def test_times_of_short_passes_are_in_seconds() -> None:
+    assert passes_or_seconds({**OURS, "forward_s": 0.012}, "build_s") == "4.2"
+    assert passes_or_seconds({**OURS, "forward_s": 0.0}, "build_s") == "0.050 s"
+    assert passes_or_seconds(OURS, "nothing") == ""
+
+
+def test_a_model_that_reading_changed_is_told() -> None:
+    assert outcome({**OURS, "changed": True}, mixes=False) == "exact, but reading changed the model"
+    assert outcome({**OURS, "changed": True, "exact": False}, mixes=False) == "reading changed the model"
+
+
+def test_a_table_that_was_cut_short_goes_on_where_it_stopped(tmp_path: Path, monkeypatch, capsys) -> None:
+    asked: list[str] = []
+
+    def measure(function: str, name: str, limit_s: float) -> dict:
+        asked.append(f"{function} {name}")
+        return {**OURS, **THEIRS}
+
+    monkeypatch.setattr("tests.benchmarks.tables.run", measure)
+    names, kept = ["a/x, wide", "a/y"], ["--results", str(tmp_path)]
+    assert command_line("", coverage_table.row_of, "coverage", names, names, "m", ["a/x, wide", *kept]) == 0
+    assert command_line("", coverage_table.row_of, "coverage", names, names, "m", [*kept, "--kept"]) == 0
+    assert asked == ["lab_side:coverage a/x, wide", "peer_side:coverage a/x, wide"]
+    assert "a/y" not in capsys.readouterr().out
+    assert command_line("", coverage_table.row_of, "coverage", names, names, "m", kept) == 0
+    assert asked[2:] == ["lab_side:coverage a/y", "peer_side:coverage a/y"]
+    with pytest.raises(SystemExit):
+        command_line("", coverage_table.row_of, "coverage", names, names, "m", ["--kept"])
 
 
 def test_what_stopped_the_peer_stands_in_its_cell() -> None:
