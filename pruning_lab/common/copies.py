@@ -26,7 +26,7 @@ def _copied(model: nn.Module, share: bool) -> nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             if type(parameter) is nn.Parameter:
-                values = parameter.detach() if share else parameter.detach().clone()
+                values = parameter.data if share else parameter.data.clone()
                 memo[id(parameter)] = nn.Parameter(values, parameter.requires_grad)
         buffers = [tensor for tensor in model.buffers() if type(tensor) is Tensor and tensor.is_leaf]
         memories = Counter(map(_memory, buffers))
@@ -74,7 +74,9 @@ def _copied_attribute(key: str, value: Any, memo: dict[int, Any]) -> Any:
         if key == "_modules":
             return type(value)((name, child and _copied_module(child, memo)) for name, child in value.items())
         if key in ("_parameters", "_buffers"):
-            return type(value)((name, memo[id(one)] if id(one) in memo else copy.deepcopy(one, memo)) for name, one in value.items())
+            return type(value)(
+                (name, memo[id(one)] if id(one) in memo else copy.deepcopy(one, memo)) for name, one in value.items()
+            )
     return copy.deepcopy(value, memo)
 
 

@@ -57,7 +57,10 @@ def layer_norm(
         for tensor in (weight, bias):
             if tensor is not None:
                 interpreter.tie(row, interpreter.axis(tensor, place))
-        interpreter.suspect(row, (row,))
+        if weight is not None and interpreter.owns(weight):
+            interpreter.note_sizes(row, (row,))
+        else:
+            interpreter.suspect(row, (row,))
     return image
 
 
