@@ -74,9 +74,8 @@ def _copied_attribute(key: str, value: Any, memo: dict[int, Any]) -> Any:
         if key == "_modules":
             return type(value)((name, child and _copied_module(child, memo)) for name, child in value.items())
         if key in ("_parameters", "_buffers"):
-            return type(value)(
-                (name, memo[id(one)] if id(one) in memo else copy.deepcopy(one, memo)) for name, one in value.items()
-            )
+            # deepcopy looks into the memo first, and a tensor that is there already costs next to nothing.
+            return type(value)((name, copy.deepcopy(one, memo)) for name, one in value.items())
     return copy.deepcopy(value, memo)
 
 

@@ -39,7 +39,7 @@ class Group:
 class Channels:
     """Groups, layers and consumers of a model, as it is now and as it was when it was traced.
 
-    What a cut changes is read off `structure` and `rows` when somebody asks for it.
+    What a cut changes is read off `structure` and `rows` when it is asked for.
 
     Attributes:
         structure: the network's parts by the rows of group ids that they were traced with.
@@ -199,7 +199,7 @@ class Channels:
         return torch.cat([removed, torch.zeros(1, dtype=torch.bool)])[row]
 
     def become(self, other: Channels) -> None:
-        """Take over another graph's content, so that whoever holds this graph sees the change."""
+        """Take over another graph's content, so that all who hold this graph see the change."""
         self.__dict__.clear()
         self.__dict__.update(other.__dict__)
 

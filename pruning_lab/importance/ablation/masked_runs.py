@@ -81,7 +81,7 @@ class MaskedRuns:
     def __call__(self, image: Tensor, groups: Tensor) -> tuple[Tensor, Answers]:
         """The whole network's logits [1, classes, ...] for an image [1, C, H, W], and its answers without each group.
 
-        Groups that nobody reads are left out: masking them changes nothing.
+        Groups that nothing reads are left out: masking them changes nothing.
         """
         if image.shape not in self._plans:
             self._plans[image.shape] = self._plan(image)

@@ -89,7 +89,7 @@ class Part:
 
 
 def parts_of(program: Program, groups: Tensor) -> list[Part]:
-    """The groups of int64 [k], sorted into parts by who reads them; groups that nobody reads are left out."""
+    """The groups of int64 [k], sorted into parts by who reads them; groups that nothing reads are left out."""
     readers: dict[int, set[Step]] = defaultdict(set)
     for step, read in program.reads.items():
         for group in read.ids[torch.isin(read.ids, groups)].unique().tolist():

@@ -30,7 +30,7 @@ class UnsupportedError(Exception):
 
 
 @dataclass(frozen=True)
-class Read:
+class Intake:
     """How an operator reads channels.
 
     Attributes:
@@ -183,7 +183,7 @@ def _given(tape: Tape, model: nn.Module) -> Values:
 
 def _reads(
     applied_at: Mapping[Step, Application], graph: ChannelGraph, pieces: Pieces, order: set[Step]
-) -> dict[Step, Read]:
+) -> dict[Step, Intake]:
     ids = readers(graph)
     found = {}
     for step, applied in applied_at.items():
@@ -198,7 +198,7 @@ def _reads(
                 weight_dim = place
         else:
             dim = -1 if step.args[-2] is applied.activation else -2
-        found[step] = Read(applied.activation, dim, row, applied.weight, weight_dim)
+        found[step] = Intake(applied.activation, dim, row, applied.weight, weight_dim)
     return found
 
 
