@@ -24,7 +24,7 @@ from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.proof.held_sizes import held_sizes
 from pruning_lab.graph.proof.masked_reference import run_without
-from pruning_lab.graph.proof.precision import in_double
+from pruning_lab.graph.proof.precision import doubled, in_double
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.tracing.recording import Inputs, TraceError, as_inputs
 
@@ -229,8 +229,11 @@ class _TrialCuts:
 
     @functools.cached_property
     def doubled(self) -> tuple[nn.Module, tuple[Tensor, ...]] | None:
-        """Model and inputs in double precision; None if the model does not run so."""
-        return in_double(self.model, self.inputs)
+        """Model and inputs in double precision; None on a device without doubles."""
+        try:
+            return doubled(self.model, self.inputs)
+        except (RuntimeError, TypeError):
+            return None
 
     def __call__(self, claims: list[_Claim]) -> str | None:
         """What goes wrong when some of every claim's groups, at most a third, are cut; None if nothing does.
@@ -247,11 +250,16 @@ class _TrialCuts:
             removed[[claim.groups[place] for place in order[:number].tolist()]] = True
         for name in self.graph.emptied(removed):
             removed[self.graph.layers[name][0]] = False
-        if not (any(claim.contracted for claim in claims) and self.doubled):
-            told = self._differs(self.model, self.inputs, removed, ROUNDING)
-            if told is None or told.startswith(_RAISES) or self.doubled is None:
-                return told
-        return self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
+        if self.doubled and any(claim.contracted for claim in claims):
+            exact = self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
+            if exact is None or not exact.startswith(_RAISES):
+                return exact
+        told = self._differs(self.model, self.inputs, removed, ROUNDING)
+        if told is None or told.startswith(_RAISES) or self.doubled is None:
+            return told
+        exact = self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
+        # A model may name a dtype and not run in another one.
+        return told if exact and exact.startswith(_RAISES) else exact
 
     def _differs(self, model: nn.Module, inputs: tuple[Tensor, ...], removed: Tensor, tolerance: float) -> str | None:
         """What goes wrong when these groups, bool [n_groups], are cut; None if nothing does."""
