@@ -250,7 +250,7 @@ class _TrialCuts:
             removed[[claim.groups[place] for place in order[:number].tolist()]] = True
         for name in self.graph.emptied(removed):
             removed[self.graph.layers[name][0]] = False
-        if self.doubled and any(claim.contracted for claim in claims):
+        if any(claim.contracted for claim in claims) and self.doubled:
             exact = self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
             if exact is None or not exact.startswith(_RAISES):
                 return exact
