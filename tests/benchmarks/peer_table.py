@@ -1,4 +1,6 @@
-"""How fast graph, cut and 100 steps are, alone and with reading, beside Torch-Pruning in the same run: one row for each model.
+"""How fast graph, cut and 100 steps are, with reading and without, beside Torch-Pruning in the same run.
+
+One row for each model.
 
 python -m tests.benchmarks.peer_table --into README.md
 Half of every layer's channels leave, at once or in 100 steps of score (L1 norm), choice and cut. Floors and
