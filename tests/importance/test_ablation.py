@@ -15,7 +15,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.importance import Ablation, cross_entropy, main_output
-from tests.importance.nets import CLASSES, EXAMPLE, NETS, batches, build
+from tests.networks.scored import CLASSES, EXAMPLE, NETS, batches, build
 
 Data = list[tuple[Tensor, Tensor]]
 
@@ -308,3 +308,18 @@ def test_no_images_is_an_error_that_names_the_knob() -> None:
     model = build("chain")
     with pytest.raises(LabError, match="score_images"):
         Ablation()(model, ChannelGraph.trace(model, EXAMPLE), [])
+
+
+def test_operators_that_know_no_batch_of_groups_are_run_group_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("unet").eval()
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    images = batches()
+    expected = Ablation()(model, graph, images)
+
+    def refuses(function: object) -> object:
+        raise RuntimeError("NYI: querying is_contiguous inside of vmap")
+
+    monkeypatch.setattr(torch, "vmap", refuses)
+    ablation = Ablation()
+    assert torch.allclose(ablation(model, graph, images), expected, atol=1e-6)
+    assert ablation.last_report.brute_force is None

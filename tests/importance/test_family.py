@@ -15,7 +15,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import Importance, check_scores
 from pruning_lab.importance.controls.at_widths import RandomAtWidths
-from tests.importance.nets import EXAMPLE, NETS, batches, build, regrouped
+from tests.networks.scored import EXAMPLE, NETS, batches, build, regrouped
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def first_weights(model: nn.Module, graph: ChannelGraph, batches: object, power:
     for layer, ids in graph.layers.items():
         module = model.get_submodule(layer)
         weight = module.weight.detach().abs() ** power
-        scores[ids] = weight.sum([d for d in range(weight.dim()) if d != int(isinstance(module, nn.ConvTranspose2d))])
+        sides = [d for d in range(weight.dim()) if d != int(isinstance(module, nn.ConvTranspose2d))]
+        scores[ids] = weight.sum(sides).cpu()
     return scores
 
 

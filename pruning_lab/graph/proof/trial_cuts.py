@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.common.copies import copy_of, light_copy_of
-from pruning_lab.common.errors import LabError, first_line
-from pruning_lab.common.modules import in_mode, tensors_in
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.modules import in_mode, tensors_in, told
 from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask
@@ -254,19 +254,19 @@ class _TrialCuts:
             exact = self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
             if exact is None or not exact.startswith(_RAISES):
                 return exact
-        told = self._differs(self.model, self.inputs, removed, ROUNDING)
-        if told is None or told.startswith(_RAISES) or self.doubled is None:
-            return told
+        what = self._differs(self.model, self.inputs, removed, ROUNDING)
+        if what is None or what.startswith(_RAISES) or self.doubled is None:
+            return what
         exact = self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
         # A model may name a dtype and not run in another one.
-        return told if exact and exact.startswith(_RAISES) else exact
+        return what if exact and exact.startswith(_RAISES) else exact
 
     def _differs(self, model: nn.Module, inputs: tuple[Tensor, ...], removed: Tensor, tolerance: float) -> str | None:
         """What goes wrong when these groups, bool [n_groups], are cut; None if nothing does."""
         try:
             apart = _compare(model, self.graph, removed, inputs, self.reading, removed)
         except Exception as error:  # whatever the model's own code raises is the answer
-            return f"{_RAISES} {type(error).__name__}: {first_line(error)}"
+            return f"{_RAISES} {told(error)}"
         # Where the output is not finite there is nothing to compare, and the cut has run.
         return f"a cut changes the output by {apart:.0e}" if apart > tolerance else None
 

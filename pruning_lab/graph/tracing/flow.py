@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pruning_lab.common.modules import layer_name
+from pruning_lab.common.modules import layer_name, naming
 from pruning_lab.graph.structure.flows import Flows
 from pruning_lab.graph.tracing.tape import Step, Tape
 
@@ -114,7 +114,7 @@ def applications(tape: Tape, made_of: dict[Step, tuple[str, ...]]) -> dict[Step,
             continue
         for activation, weight in orders:
             if made_of.get(weight) and activation not in made_of:
-                found[step] = Application(layer_name(made_of[weight][0]), activation, weight)
+                found[step] = Application(layer_name(naming(made_of[weight])), activation, weight)
     return found
 
 
