@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -96,24 +97,30 @@ class Report:
     seconds: float = 0.0
 
     def row(self) -> dict[str, float]:
-        """Columns for the history of a run; empty where nothing was done."""
+        """Columns for the history of a run; empty where nothing was done, and errors only where they were measured."""
         if not self.passes:
             return {}
-        return {
+        row = {
+            "compensation/passes": float(self.passes),
+            "compensation/images": float(self.images),
+            "cost/compensation_seconds": self.seconds,
+        }
+        if math.isnan(self.plain):
+            return row
+        return row | {
             "compensation/error_plain": self.plain,
             "compensation/error": self.compensated,
             "compensation/kept": float(self.kept),
             "compensation/layers": float(len(self.layers)),
             "compensation/layers_left": float(len(self.left)),
-            "compensation/passes": float(self.passes),
-            "compensation/images": float(self.images),
-            "cost/compensation_seconds": self.seconds,
         }
 
     def text(self) -> str:
         """One line for the console; empty where nothing was done."""
         if not self.passes:
             return ""
+        if math.isnan(self.plain):
+            return f"compensated in {self.seconds:.1f} s, by {self.images} images"
         fate = "" if self.kept else "; it was farther off than the plain cut, which stays"
         left = f"; {len(self.left)} layers kept their weights: {_listed(self.left)}" if self.left else ""
         noted = {name: layer.note for name, layer in self.layers.items() if layer.note}

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+_IMAGES = 2**20
+"""More images than are ever looked at, so that no two seeds draw the same."""
+
 
 def is_reader(module: nn.Module | None) -> bool:
     """Whether a module's output is a matrix product of patches and weights that are a parameter of its own."""
@@ -28,13 +31,21 @@ def channels_of(module: nn.Module, activation: Tensor) -> Tensor:
     return batched.flatten(2)
 
 
-def sampled_places(output: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Places of an output [N, channels, places] that are looked at, int64 [N, count or fewer], ascending."""
+def sampled_places(output: Tensor, count: int, seed: int = 0, first: int = 0) -> Tensor:
+    """Places of an output [N, channels, places] that are looked at, int64 [N, count or fewer], ascending.
+
+    Args:
+        seed, first: what is drawn for an image depends on the seed and on the image's number alone; `first` is that of
+            the first one.
+    """
     places = output.shape[2]
     if count >= places:
         return torch.arange(places).expand(len(output), places)
-    drawn = torch.rand(len(output), places, generator=generator).topk(count, 1).indices
-    return drawn.sort(1).values
+    drawn = []
+    for number in range(first, first + len(output)):
+        generator = torch.Generator().manual_seed(seed * _IMAGES + number)
+        drawn.append(torch.rand(places, generator=generator).topk(count).indices.sort().values)
+    return torch.stack(drawn)
 
 
 def rows_at(activation: Tensor, places: Tensor) -> Tensor:

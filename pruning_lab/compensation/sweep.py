@@ -103,7 +103,6 @@ class _Sweep:
     ) -> None:
         self.old, self.model, self.sampling, self.solve = old, model, sampling, solve
         self.by_name = {name: reader for reader in readers for name in reader.names}
-        self.generator = torch.Generator().manual_seed(sampling.seed)
         self.answers: list[Any] = []
         self.targets: list[Any] = []
 
@@ -137,10 +136,11 @@ class _Sweep:
 
     def _rows_of(self, reader: Reader, meeting: Meeting, per_image: int) -> _Rows:
         module = self.model.get_submodule(meeting.name)
-        seen, wanted = [], []
+        seen, wanted, first = [], [], 0
         for inputs, target in zip(meeting.inputs, meeting.targets, strict=True):
             flat = channels_of(module, target)
-            places = sampled_places(flat, per_image, self.generator)
+            places = sampled_places(flat, per_image, self.sampling.seed, first)
+            first += len(flat)
             seen.append(patches_at(module, inputs, tuple(target.shape[-_sides(module) :]), places))
             wanted.append(rows_at(flat, places)[:, reader.kept.to(flat.device)])
         rows, target = torch.cat(seen), torch.cat(wanted)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.checkpoint.folder import Builder
+from pruning_lab.compensation import Compensation, NoCompensation
 from pruning_lab.data import Augments, Loaders, SegmentationData
 from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.importance import Importance
@@ -35,6 +36,7 @@ class Experiment:
         build_model: makes the untrained network.
         builder: how a checkpoint builds it again.
         make_loaders: (data, augmentation, seed) -> batches.
+        compensation: repairs the network after each cut, before recovery.
         distillation: what recovery learns from the base; None: nothing.
         folder: of this run; `output_root` is that of all runs.
         base_cache: folder of trained bases, None keeps none.
@@ -62,6 +64,7 @@ class Experiment:
     folder: Path
     output_root: Path
     distillation: Distillation | None = None
+    compensation: Compensation = field(default_factory=NoCompensation)
     base_cache: Path | None = None
     base_recipe: Mapping[str, Any] = field(default_factory=dict)
     tracker: Tracker = field(default_factory=NoTracker)

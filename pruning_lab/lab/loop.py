@@ -13,6 +13,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import check_scores
 from pruning_lab.lab.base_model import trained_base
+from pruning_lab.lab.compensating import before_cut, compensate
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
 from pruning_lab.lab.snapshots import Snapshots
@@ -139,7 +140,7 @@ def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
 
 
 def advance(lab: Experiment, state: RunState, choice: Choice) -> None:
-    """One pruning step: cut, validate, recover, validate, log."""
+    """One pruning step: cut, compensate, validate, recover, validate, log."""
     started = time.perf_counter()
     if dict(choice.preference) != state.preference:
         state.preference = dict(choice.preference)
@@ -147,11 +148,13 @@ def advance(lab: Experiment, state: RunState, choice: Choice) -> None:
         lab.reporter.say(f"selection now prefers {spelled}: the rest of the budget is met")
     if lab.verify and state.step == 0:
         prove_cut(lab, state, choice.groups)
+    uncut = before_cut(lab, state)
     before = time.perf_counter()
     cut(state.model, state.graph, choice.groups, state.optimizer)
     state.costs["cost/cut_seconds"] = time.perf_counter() - before
+    repaired = compensate(lab, state, uncut)
     row = validate(lab, state)
-    after_cut = {"val/iou_before_recovery": row["val/iou"], "val/loss_before_recovery": row["val/loss"]}
+    after_cut = {"val/iou_before_recovery": row["val/iou"], "val/loss_before_recovery": row["val/loss"], **repaired}
     report = heal(lab, state, f"recovery {state.step + 1}", final=False)
     row = validate(lab, state) | after_cut | training_costs(report)
     row |= {f"selection/prefer_{name}": value for name, value in state.preference.items()}

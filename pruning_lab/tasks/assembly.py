@@ -67,6 +67,7 @@ def assemble(config: DictConfig, data: SegmentationData, folder: Path, choices: 
         selection=build(config.selection),
         floors=build(config.floors),
         stop=build(config.stop),
+        compensation=build(config.compensation),
         recovery=build(config.recovery),
         distillation=build(config.distillation),
         validation=build(config.validation),

@@ -48,7 +48,7 @@ def test_patches_times_weights_are_the_output(kind: str) -> None:
     inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     output = module(inputs)
     flat = channels_of(module, output)
-    places = sampled_places(flat, 5, torch.Generator().manual_seed(0))
+    places = sampled_places(flat, 5)
     seen = patches_at(module, inputs, output.shape[2:], places)
     assert seen.shape[2] == weights_per_filter(module)
     found = torch.einsum("mgn,gon->mgo", seen, weight_rows(module)).flatten(1)
@@ -67,8 +67,10 @@ def test_rows_go_back_into_the_weight(kind: str) -> None:
 
 def test_places_are_drawn_for_each_image_and_never_twice() -> None:
     output = torch.zeros(3, 1, 40)
-    places = sampled_places(output, 10, torch.Generator().manual_seed(0))
+    places = sampled_places(output, 10)
     assert places.shape == (3, 10)
     assert all(len(row.unique()) == 10 for row in places)
     assert not torch.equal(places[0], places[1])
-    assert torch.equal(sampled_places(output, 99, torch.Generator()), torch.arange(40).expand(3, 40))
+    assert not torch.equal(places, sampled_places(output, 10, seed=1))
+    assert torch.equal(places[1:], sampled_places(output[1:], 10, first=1))
+    assert torch.equal(sampled_places(output, 99), torch.arange(40).expand(3, 40))

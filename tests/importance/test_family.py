@@ -51,6 +51,8 @@ CASES: dict[str, Case] = {
     "apoz": Case(importance.Apoz),
     "hrank": Case(importance.HRank),
     "chip": Case(lambda: importance.Chip(images=None)),
+    "reconstruction": Case(importance.Reconstruction),
+    "reconstruction-whole": Case(lambda: importance.Reconstruction("none", greedy=1.0, places=1000)),
     "taylor": Case(importance.Taylor),
     "hessian": Case(importance.Hessian),
     "downstream": Case(lambda: importance.Downstream(importance.WeightNorm()), sees_useless=False),

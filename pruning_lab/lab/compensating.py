@@ -1,0 +1,31 @@
+"""What a run does between a cut and its recovery: repair the network, and see what that was worth.
+
+Knows compensations by their contract alone.
+"""
+
+from __future__ import annotations
+
+from pruning_lab.compensation import Before, NoCompensation
+from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.state import RunState
+from pruning_lab.lab.step import validate
+
+
+def before_cut(lab: Experiment, state: RunState) -> Before | None:
+    """The network as it is, where the compensation will look at it; taken before the cut."""
+    return Before.of(state.model, state.graph) if lab.compensation.needs_before else None
+
+
+def compensate(lab: Experiment, state: RunState, before: Before | None) -> dict[str, float]:
+    """Repair the network after a cut; columns of the step's row, among them the scores that the plain cut had."""
+    if isinstance(lab.compensation, NoCompensation):
+        return {}
+    plain = validate(lab, state)
+    report = lab.compensation(before, state.model, state.graph, lab.loaders().score_batches())
+    if report.text():
+        (lab.reporter.say if report.kept else lab.reporter.warn)(report.text())
+    return {
+        "val/iou_before_compensation": plain["val/iou"],
+        "val/loss_before_compensation": plain["val/loss"],
+        **report.row(),
+    }
