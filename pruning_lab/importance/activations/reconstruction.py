@@ -46,7 +46,7 @@ class Reconstruction:
     """
 
     relative_to: str = "output"
-    greedy: float = 0.5
+    greedy: float = 1.0
     places: int = 64
     widest: int = 640
     ridge: float = 1e-9
