@@ -21,6 +21,8 @@ from pruning_lab.tasks.report.pages import put_between
 
 SPECIAL = {"defaults", "_target_", "_partial_", "hydra"}
 NOT_KNOBS = {"experiment", "debug"}
+KIND = "# kind: "
+"""Opens the line that says what sort of option a file is, where a group has several; see `docs.importance_options`."""
 LINE = re.compile(r"^(?P<indent> *)(?P<dash>- )?(?P<key>[\w.]+|\"[^\"]*\"): ?(?P<value>.*)$")
 
 
@@ -44,7 +46,7 @@ class Option:
 
 def read_option(path: Path) -> Option:
     """An option file's knobs, in their order."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(KIND)]
     opening = []
     for line in lines:
         if not line.startswith("#"):
@@ -98,15 +100,16 @@ def render() -> str:
     folder = conf_folder()
     top = read_option(folder / "config.yaml")
     parts = ["#### Top level", "", *_table(top.knobs), ""]
-    for group in sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in NOT_KNOBS):
+    for group in sorted(path for path in folder.rglob("*") if path.is_dir() and path.name not in NOT_KNOBS):
         options = [read_option(path) for path in sorted(group.glob("*.yaml"))]
+        name = group.relative_to(folder).as_posix()
         names = ", ".join(f"`{option.name}`" for option in options)
-        parts += [f"#### `{group.name}`: {names}", ""]
+        parts += [f"#### `{name}`: {names}", ""]
         for option in options:
             if option.about:
-                parts += [f"`{group.name}={option.name}`: {option.about}", ""]
+                parts += [f"`{name}={option.name}`: {option.about}", ""]
             elif option.knobs:
-                parts += [f"`{group.name}={option.name}`:", ""]
+                parts += [f"`{name}={option.name}`:", ""]
             if option.knobs:
                 parts += [*_table(option.knobs), ""]
     return "\n".join(parts).rstrip()

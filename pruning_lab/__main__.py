@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.tasks.config import conf_folder, register_schema, run_task
+from pruning_lab.tasks.mistakes import told
 
-FAILED, INTERRUPTED = 1, 130
+FAILED, NOT_MET, INTERRUPTED = 1, 3, 130
+"""Exit codes: a mistake in one line, a run that ended above its budget, Ctrl-C."""
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
 def job(config: DictConfig) -> Any:
     """One job; returns the number that `returns` names, for sweepers that optimize it."""
     settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
     try:
-        return run_task(config, settings.runtime.output_dir, dict(settings.runtime.choices))
-    except LabError as error:
-        if settings.mode == RunMode.RUN:
-            sys.exit(f"error: {error}")
-        # Raised, so that the sweeper marks this job as failed and goes on with the others.
+        outcome = run_task(config, str(folder), dict(settings.runtime.choices))
+    except (LabError, OSError) as error:
+        return _fail(error, settings)
+    except Exception as error:
+        return _fail(LabError(told(error, folder)), settings)
+    if settings.mode == RunMode.RUN and outcome.budget_met is False:
+        sys.exit(NOT_MET)
+    return outcome.number
+
+
+def _fail(error: Exception, settings: DictConfig) -> NoReturn:
+    """End a job by a line; in a sweep it is raised as well, so that the sweeper marks the job and goes on."""
+    if settings.mode == RunMode.RUN and isinstance(error, LabError):
+        sys.exit(f"error: {error}")
+    if settings.mode != RunMode.RUN:
         print(f"job {settings.job.num} failed: {error}", file=sys.stderr, flush=True)
-        raise
+    raise error
 
 
 def main() -> int:
@@ -39,6 +53,9 @@ def main() -> int:
     register_schema()
     try:
         job()
+    except OverrideParseException as error:
+        print(f"error: {_quoted(error.override)}", file=sys.stderr)
+        return FAILED
     except (LabError, HydraException, OmegaConfBaseException) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return FAILED
@@ -50,6 +67,15 @@ def main() -> int:
         print("interrupted: what was finished is in the run's folder", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _quoted(override: str) -> str:
+    """The mend for a setting that Hydra's grammar can't read."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"{override} is no setting; write key=value, e.g. seed=1"
+    plain = value.strip("\"'").replace("'", "\\'")
+    return f"{override} can't be read; quote the value: \"{key}='{plain}'\""
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """A whole experiment on next to nothing, for tests of the loop."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ import torch
 from pruning_lab.checkpoint.folder import Builder
 from pruning_lab.data import Augmentation, Loaders, SegmentationData
 from pruning_lab.importance import WeightNorm
-from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
 from pruning_lab.lab.promise import BestWithinBudget
 from pruning_lab.lab.validation import Validation
 from pruning_lab.models import UNet
 from pruning_lab.selection.amounts import ShareOf
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.selection import Selection
-from pruning_lab.selection.stopping import Flops
+from pruning_lab.selection.stopping import All
 from pruning_lab.training.losses import CrossEntropy
 from pruning_lab.training.recovery import BaseTraining, Recovery
 
@@ -56,31 +56,41 @@ def squares() -> SegmentationData:
 
 
 def tiny_lab(root: Path, **changes: Any) -> Experiment:
-    """A U-Net of width 4 on squares; `changes` replace parts of the experiment."""
+    """A U-Net of width 4 on squares, not rehearsed; `changes` replace attributes of its parts, by their names alone."""
     arguments = {"in_channels": 3, "classes": CLASSES, "width": 4, "depth": 2}
     adam = partial(torch.optim.Adam, lr=1e-2)
     experiment = Experiment(
-        build_model=lambda: UNet(**arguments),
-        builder=Builder("pruning_lab.models.UNet", arguments),
-        data=squares(),
-        augmentation=Augmentation([]),
-        make_loaders=partial(Loaders, batch_size=8, workers=0, score_images=8),
-        loss=CrossEntropy(),
-        base=BaseTraining(adam, epochs=2),
-        importance=WeightNorm(),
-        selection=Selection(ShareOf("flops", 0.2)),
-        floors=Floors(by_type={"Conv2d": 0.1, "ConvTranspose2d": 0.1}),
-        stop=Flops(0.5),
-        recovery=Recovery(adam, epochs=1, final_epochs=1),
-        validation=Validation(BestWithinBudget(flops=0.5), keep=3),
-        folder=root / "run",
-        output_root=root,
-        base_cache=root / "bases",
-        base_recipe={"model": arguments},
+        model=ModelPart(lambda: UNet(**arguments), Builder("pruning_lab.models.UNet", arguments)),
+        data=DataPart(squares(), Augmentation([]), partial(Loaders, batch_size=8, workers=0, score_images=8)),
+        training=TrainingPart(
+            loss=CrossEntropy(),
+            base=BaseTraining(adam, epochs=2),
+            recovery=Recovery(adam, epochs=1, final_epochs=1),
+            bases=root / "bases",
+            base_recipe={"model": arguments},
+        ),
+        pruning=PruningPart(
+            importance=WeightNorm(),
+            selection=Selection(ShareOf("flops", 0.2)),
+            floors=Floors(by_type={"Conv2d": 0.1, "ConvTranspose2d": 0.1}),
+            stop=All(flops=0.5),
+            validation=Validation(BestWithinBudget(flops=0.5), keep=3),
+            check=False,
+        ),
+        output=OutputPart(folder=root / "run", root=root),
     )
     (root / "run").mkdir(parents=True, exist_ok=True)
     (root / "run" / "config.yaml").write_text("stop:\n  flops: 0.5\n")
-    return replace(experiment, **changes)
+    return changed(experiment, **changes)
+
+
+def changed(experiment: Experiment, **changes: Any) -> Experiment:
+    """An experiment with other attributes of its parts, each under a name that only one part has."""
+    parts = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
+    for name, value in changes.items():
+        (place,) = (place for place, part in parts.items() if name in {field.name for field in fields(part)})
+        parts[place] = replace(parts[place], **{name: value})
+    return Experiment(**parts)
 
 
 class Recorder:
@@ -97,8 +107,8 @@ class Recorder:
         self.datasets: list[str] = []
         self.status = ""
 
-    def start(self, output_root: Path, parameters: Any, tags: Any) -> None:
-        self.parameters, self.tags = dict(parameters), dict(tags)
+    def start(self, output_root: Path, parameters: Any, tags: Any, run_id: str = "") -> None:
+        self.parameters, self.tags, self.resumed = dict(parameters), dict(tags), run_id
 
     def tag(self, name: str, value: str) -> None:
         self.tags[name] = value

@@ -44,6 +44,10 @@ def test_help_does_not_pay_for_torch_or_mlflow(tmp_path: Path) -> None:
         (["model=custom", "model._target_=torch.nn.Identity"], "no weights"),
         (["output_root=/dev/null/x"], "/dev/null/x"),
         (["importance=function", "importance.path=no.such"], "no.such"),
+        (["data=folder", "data.root=/tmp/größe"], "quote the value: \"data.root='/tmp/größe'\""),
+        (["data=folder", "data.root=a=b"], "quote the value: \"data.root='a=b'\""),
+        (["seed"], "write key=value"),
+        (["base.optimizer.lr=-1"], "base.optimizer.lr=-1"),
     ],
 )
 def test_a_mistake_is_one_line_without_a_traceback(arguments: list[str], told: str, tmp_path: Path) -> None:

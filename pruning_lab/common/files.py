@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) to `path`: whoever opens it sees the old content or the new one, never a part.
+    """Write `text` (UTF-8) to `path`: a reader sees the old content or the new one, never a part.
 
     The folder is created if it is missing. Raises OSError as `open` does; the old file is then untouched.
     """

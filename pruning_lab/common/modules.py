@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -24,17 +23,6 @@ def tensors_in(output: object) -> Iterator[Tensor]:
     elif is_dataclass(output):
         for item in fields(output):
             yield from tensors_in(getattr(output, item.name))
-
-
-def copy_of(model: nn.Module) -> nn.Module:
-    """A deep copy, also of models whose hooks leave computed weights behind (the old weight_norm and spectral_norm)."""
-    computed = [
-        tensor
-        for module in model.modules()
-        for tensor in vars(module).values()
-        if isinstance(tensor, Tensor) and tensor.grad_fn is not None
-    ]
-    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in computed})
 
 
 @contextmanager

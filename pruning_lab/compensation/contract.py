@@ -9,8 +9,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from pruning_lab.common.copies import copy_of
 from pruning_lab.common.errors import LabError
-from pruning_lab.common.modules import copy_of
 from pruning_lab.graph import ChannelGraph
 
 Batches = Iterable[tuple[Tensor, Tensor]]

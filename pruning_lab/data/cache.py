@@ -50,6 +50,11 @@ class Cached:
         """Return the label that the wrapped split gives."""
         return self.source.label(index)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything is kept, so that nothing has to be read again."""
+        return len(self._kept) == len(self)
+
     def read_all(self) -> Iterator[tuple[Image, Mask]]:
         """Read every pair in threads, a few at a time, keep what fits, and yield the pairs in order."""
         with ThreadPoolExecutor(READING_THREADS) as threads:

@@ -4,23 +4,26 @@ What a batch holds depends on the seed, the epoch and the index of each image al
 worker processes, nor on what was loaded before. So a run that is taken up again sees what it would have seen.
 """
 
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.augmentation import Augments
+from pruning_lab.data.batches import Batch, Normalizer, SplitBatches, Stack, Stored, carried, stacked
 from pruning_lab.data.cache import Cached
 from pruning_lab.data.contract import Image, Mask, SegmentationData, Split
 
-Batch = tuple[Tensor, Tensor]
-"""Images float32 [N, 3, H, W], normalized, and masks int64 [N, H, W]."""
+MOST_WORKERS = 8
+"""What `workers=auto` starts at most: by then loading is seldom what a GPU waits for."""
 
 ORDER, CHANGES, SCORING = range(3)
 """What a stream of random numbers is for, so that no two uses share one."""
@@ -28,24 +31,30 @@ ORDER, CHANGES, SCORING = range(3)
 
 @dataclass(frozen=True)
 class Loaders:
-    """All the batches a run needs. `workers` are processes that load ahead; 0 loads in this one.
+    """All the batches a run needs.
 
-    `score_images` is how many training images `score_batches` gives unless it is told otherwise. Raises
-    LabError for numbers out of range.
+    `workers` are processes that load ahead; 0 loads in this one, and `auto` starts some where they pay: for a GPU, on
+    a machine of more than two cores. `score_images` is how many training images `score_batches` gives unless it is
+    told otherwise. Raises LabError for numbers out of range.
     """
 
     data: SegmentationData
     augmentation: Augments
     batch_size: int = 16
-    workers: int = 0
+    workers: int | Literal["auto"] = "auto"
     score_images: int = 64
     seed: int = 0
-    _made: dict[str, "DataLoader[Batch]"] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _made: dict[tuple[str, str], "DataLoader[Stored]"] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _splits: dict[str, SplitBatches] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.workers, str) and self.workers != "auto":
+            raise LabError(f"loader.workers is {self.workers}: give a number of processes, or auto")
         for key, number, least in (
             ("loader.batch_size", self.batch_size, 1),
-            ("loader.workers", self.workers, 0),
+            ("loader.workers", 0 if isinstance(self.workers, str) else self.workers, 0),
             ("loader.score_images", self.score_images, 1),
             ("seed", self.seed, 0),
         ):
@@ -58,28 +67,24 @@ class Loaders:
         A last batch of a single image is left out, since batch normalization can't train on one. With
         workers, only one epoch can be iterated at a time.
         """
-        if "train epochs" not in self._made:
-            images = _AugmentedImages(self.data.train, self._fitted_augmentation(), self.seed)
-            order = _ShuffledBatches(len(self.data.train), self.batch_size, self.seed)
-            self._made["train epochs"] = self._loader(images, order)
-        return TrainEpoch(self._made["train epochs"], epoch)
+        return TrainEpoch(self._train_loader, self._normalizer, epoch)
 
-    def eval_loader(self, split: str) -> "DataLoader[Batch]":
+    def eval_loader(self, split: str) -> SplitBatches:
         """Return the batches of all images of train, val or test, in order and as they are."""
-        if split not in self._made:
-            images = self.data.split(split)
-            self._made[split] = self._loader(_PlainImages(images), _BatchesInOrder(len(images), self.batch_size))
-        return self._made[split]
+        self.data.split(split)
+        if split not in self._splits:
+            self._splits[split] = SplitBatches(partial(self._split_loader, split), self._normalizer)
+        return self._splits[split]
 
-    def score_batches(self, count_images: int | None = None) -> list[Batch]:
+    def score_batches(self, count_images: int | None = None) -> Stack:
         """Return training images as they are, the same ones for the same seed; all if there are fewer."""
         count = self.score_images if count_images is None else count_images
         if count < 1:
             raise LabError(f"loader.score_images is {count}: give 1 or more")
         chosen = _stream(self.seed, SCORING).permutation(len(self.data.train))[:count]
-        collate = self._collate()
         pairs = [self.data.train[int(index)] for index in sorted(chosen)]
-        return [collate(pairs[start : start + self.batch_size]) for start in range(0, len(pairs), self.batch_size)]
+        starts = range(0, len(pairs), self.batch_size)
+        return Stack([stacked(pairs[start : start + self.batch_size]) for start in starts], self._normalizer)
 
     def sample_picture_data(self, count: int, epoch: int = 0) -> list[tuple[Image, Mask]]:
         """Return `count` training images uint8 [H, W, 3] with masks uint8 [H, W], as augmented in `epoch`."""
@@ -87,46 +92,82 @@ class Loaders:
         order = _shuffled(len(self.data.train), self.seed, epoch)[:count]
         return [images[epoch, index] for index in order]
 
+    @cached_property
+    def _normalizer(self) -> Normalizer:
+        return Normalizer(self.data.mean, self.data.std)
+
     def _fitted_augmentation(self) -> Augments:
         image, _ = self.data.train[0]
         mask_fill = 0 if self.data.ignore_index is None else self.data.ignore_index
         return self.augmentation.for_data((image.shape[0], image.shape[1]), mask_fill)
 
-    def _loader(self, images: "Dataset[Any]", batches: "Sampler[list[Any]]") -> "DataLoader[Batch]":
-        for split in (self.data.train, self.data.val, self.data.test) if self.workers else ():
+    def _train_loader(self, device_type: str) -> "DataLoader[Stored]":
+        key = ("train epochs", device_type)
+        if key not in self._made:
+            images = _AugmentedImages(self.data.train, self._fitted_augmentation(), self.seed)
+            order = _ShuffledBatches(len(self.data.train), self.batch_size, self.seed)
+            self._made[key] = self._loader(images, order, self._workers_for(device_type), device_type)
+        return self._made[key]
+
+    def _split_loader(self, split: str, device_type: str) -> "DataLoader[Stored]":
+        key = (split, device_type)
+        if key not in self._made:
+            images = self.data.split(split)
+            order = _BatchesInOrder(len(images), self.batch_size)
+            in_memory = self.workers == "auto" and isinstance(images, Cached) and images.is_whole
+            workers = 0 if in_memory else self._workers_for(device_type)
+            self._made[key] = self._loader(_PlainImages(images), order, workers, device_type)
+        return self._made[key]
+
+    def _workers_for(self, device_type: str) -> int:
+        if not isinstance(self.workers, str):
+            return self.workers
+        cores = _cores()
+        return min(MOST_WORKERS, cores - 1) if device_type == "cuda" and cores > 2 else 0
+
+    def _loader(
+        self, images: "Dataset[Any]", batches: "Sampler[list[Any]]", workers: int, device_type: str
+    ) -> "DataLoader[Stored]":
+        for split in (self.data.train, self.data.val, self.data.test) if workers else ():
             # Workers inherit what is in memory by now; filled later, each would keep a copy of its own.
             if isinstance(split, Cached):
                 split.fill()
         return DataLoader(
             images,
             batch_sampler=batches,
-            num_workers=self.workers,
-            collate_fn=self._collate(),
+            num_workers=workers,
+            collate_fn=stacked,
             worker_init_fn=_quiet_worker,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            pin_memory=device_type == "cuda",
             generator=torch.Generator().manual_seed(self.seed),
         )
-
-    def _collate(self) -> "_Collate":
-        return _Collate(self.data.mean, self.data.std)
 
 
 class TrainEpoch:
     """The batches of one epoch. It can be iterated again, and gives the same."""
 
-    def __init__(self, loader: "DataLoader[Batch]", epoch: int) -> None:
-        self._loader = loader
+    def __init__(self, loader: Callable[[str], "DataLoader[Stored]"], normalize: Normalizer, epoch: int) -> None:
+        self._loader, self._normalize = loader, normalize
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return len(self._loader("cpu"))
 
     def __iter__(self) -> Iterator[Batch]:
-        order = self._loader.batch_sampler
+        return self.onward(len(self), torch.device("cpu"))
+
+    def onward(self, count: int, device: torch.device) -> Iterator[Batch]:
+        """Yield `count` batches on a device: this epoch's, and then those of the epochs after it.
+
+        In one go, so that what loads ahead does not stop at the end of an epoch.
+        """
+        loader = self._loader(device.type)
+        order = loader.batch_sampler
         assert isinstance(order, _ShuffledBatches)
-        order.epoch = self.epoch
-        return iter(self._loader)
+        order.first_epoch, order.count = self.epoch, count
+        # iter() at once: by the time that the first batch is asked for, the order may be another epoch's.
+        return (self._normalize(*batch) for batch in carried(iter(loader), device))
 
 
 class _PlainImages(Dataset[tuple[Image, Mask]]):
@@ -163,34 +204,27 @@ class _BatchesInOrder(Sampler[list[int]]):
 
 
 class _ShuffledBatches(Sampler[list[tuple[int, int]]]):
-    """Lists of (epoch, index). The epoch is set before each iteration."""
+    """Lists of (epoch, index), epoch after epoch; the first one and the number of lists are set before each iteration.
+
+    Its length is that of one epoch.
+    """
 
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
         self._seed, self._images, self._batch_size = seed, images, batch_size
-        self.epoch = 0
+        self.first_epoch, self.count = 0, len(self)
 
     def __len__(self) -> int:
         full, rest = divmod(self._images, self._batch_size)
         return full + (rest > 1 or (rest == 1 and full == 0))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = [(self.epoch, index) for index in _shuffled(self._images, self._seed, self.epoch)]
-        starts = range(0, len(self) * self._batch_size, self._batch_size)
-        return iter([order[start : start + self._batch_size] for start in starts])
+        return itertools.islice(self._endless(self.first_epoch), self.count)
 
-
-class _Collate:
-    """Turns pairs of arrays into a batch; mean and std are per channel, of pixels scaled to 0..1."""
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        self._mean = torch.tensor(mean).view(1, -1, 1, 1) * 255
-        self._std = torch.tensor(std).view(1, -1, 1, 1) * 255
-
-    def __call__(self, pairs: list[tuple[Image, Mask]]) -> Batch:
-        images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
-        masks = torch.from_numpy(np.stack([mask for _, mask in pairs]))
-        pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
-        return pixels.sub_(self._mean).div_(self._std), masks.to(torch.int64)
+    def _endless(self, first_epoch: int) -> Iterator[list[tuple[int, int]]]:
+        for epoch in itertools.count(first_epoch):
+            order = [(epoch, index) for index in _shuffled(self._images, self._seed, epoch)]
+            for start in range(0, len(self) * self._batch_size, self._batch_size):
+                yield order[start : start + self._batch_size]
 
 
 def _stream(seed: int, purpose: int, *place: int) -> np.random.Generator:
@@ -206,3 +240,8 @@ def _quiet_worker(worker: int) -> None:
     """Keep each worker process to one core; torch sees to its own threads by itself."""
     # 0 means none: 1 would wait for the threads of the parent's pool, which a fork does not bring along.
     cv2.setNumThreads(0)
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,6 +3,6 @@
 from pruning_lab.graph.channel_graph import ChannelGraph
 from pruning_lab.graph.proof.trial_cuts import verify
 from pruning_lab.graph.structure.channels import Group
-from pruning_lab.graph.tracing.export import TraceError
+from pruning_lab.graph.tracing.recording import TraceError
 
 __all__ = ["ChannelGraph", "Group", "TraceError", "verify"]

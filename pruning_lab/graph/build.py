@@ -1,46 +1,44 @@
-"""From a model to its channel graph: export, interpret, and number the components as groups. Knows no operator."""
+"""From a model to its channel graph: record, interpret, and number the components as groups. Knows no operator."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
-from torch.export import ExportedProgram
+from torch import Tensor, nn
 
-from pruning_lab.common.modules import copy_of, layer_name, random_kept
+from pruning_lab.common.modules import layer_name
 from pruning_lab.graph.structure.channels import STAYS, Channels, by_layer
 from pruning_lab.graph.structure.flows import Flows
 from pruning_lab.graph.structure.id_rows import Rows
 from pruning_lab.graph.structure.records import Consumer, CostTerm, Size, Structure, TensorInfo
 from pruning_lab.graph.tracing.connections import Connections, answered, ask, interpret_by_hand
-from pruning_lab.graph.tracing.export import TraceError, export
 from pruning_lab.graph.tracing.flow import flows_of
 from pruning_lab.graph.tracing.interpreter import Interpreter
 from pruning_lab.graph.tracing.labels import FIXED
 from pruning_lab.graph.tracing.live_values import live_values
+from pruning_lab.graph.tracing.recording import TraceError, record
 from pruning_lab.graph.tracing.rules import RULES
+from pruning_lab.graph.tracing.tape import Step, Tape
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A model's evaluation graph, and what every value in it has of the model's groups.
+    """A model's evaluation pass, and what every value in it has of the model's groups.
 
     Attributes:
-        values: node -> what the interpreter found for it.
+        values: step -> what the interpreter found for it.
         group_of_label: int64 [labels], the group id of every label, or STAYS.
-        program: None for a model that can't be exported, and is known by its user's connections alone.
+        tape: None for a model that can't be recorded, and is known by its user's connections alone.
         suspects: (operator and module, group ids) where the model's own code may hold a number of channels.
         sizes: (module, rows of group ids and fixed numbers), whose lengths an attribute of the module may hold.
         by_hand: layers whose consumers the user gave.
     """
 
-    program: ExportedProgram | None
-    values: dict[fx.Node, Any]
+    tape: Tape | None
+    values: dict[Step, Any]
     group_of_label: Tensor
     suspects: list[tuple[str, Tensor]]
     sizes: list[tuple[str, tuple[Size, ...]]]
@@ -50,30 +48,29 @@ class Reading:
 def read_graph(
     model: nn.Module, inputs: tuple[Tensor, ...], connections: Connections | None = None
 ) -> tuple[Channels, Reading]:
-    """Trace a model; where evaluation leaves parameters aside, what training does with them is read too.
+    """Read a model; where evaluation leaves parameters aside, what training does with them is read too.
 
     Raises:
-        TraceError: the model can't be exported, and there are no connections to use instead.
+        TraceError: the model does not run, and there are no connections to use instead.
         LabError: connections don't fit the model.
     """
     try:
-        program = export(model, inputs)
+        tape = record(model, inputs)
     except TraceError:
         if connections is None:
             raise
-        interpreter = Interpreter(RULES, canonical_names(model))
+        interpreter = Interpreter(RULES)
         interpret_by_hand(interpreter, model, inputs, connections)
         graph, group_of_label = _number(interpreter, model, set())
         return graph, Reading(None, {}, group_of_label, [], [], answered(interpreter.links))
-    interpreter, values = _interpret(program, model, connections)
+    interpreter, values = _interpret(tape, connections)
     suspects, sizes = [*interpreter.suspects, *interpreter.contracted], list(interpreter.sizes)
     graph, group_of_label = _number(interpreter, model, _read_training(interpreter, model, inputs))
-    memory = live_values(program, values, group_of_label, graph.structure.rows())
-    flows = Flows.of(flows_of(program, interpreter.canonical))
-    structure = replace(graph.structure, memory=memory, flows=flows)
+    memory = live_values(tape, values, group_of_label, graph.structure.rows())
+    structure = replace(graph.structure, memory=memory, flows=Flows.of(flows_of(tape)))
     graph = replace(graph, structure=structure, rows=Rows(structure.rows()))
     reading = Reading(
-        program,
+        tape,
         values,
         group_of_label,
         [(name, group_of_label[labels]) for name, labels in suspects],
@@ -83,56 +80,33 @@ def read_graph(
     return graph, reading
 
 
-def _interpret(
-    program: ExportedProgram, model: nn.Module, connections: Connections | None
-) -> tuple[Interpreter, dict[fx.Node, Any]]:
-    """Run the program on labels; where the user has something to say of the layers found, run it again with that."""
-    interpreter = Interpreter(RULES, canonical_names(model))
-    values = interpreter.run(program)
+def _interpret(tape: Tape, connections: Connections | None) -> tuple[Interpreter, dict[Step, Any]]:
+    """Run the tape on labels; where the user has something to say of the layers found, run it again with that."""
+    interpreter = Interpreter(RULES)
+    values = interpreter.run(tape)
     if connections is None:
         return interpreter, values
     widths = {name: len(row) for name, row in interpreter.layers.items()}
     links = ask(connections, widths, {read.layer: len(read.channels) for read in interpreter.reads})
-    interpreter = Interpreter(RULES, canonical_names(model), links)
-    return interpreter, interpreter.run(program)
+    interpreter = Interpreter(RULES, links)
+    return interpreter, interpreter.run(tape)
 
 
-def canonical_names(model: nn.Module) -> dict[str, str]:
-    """Every name of a parameter or buffer -> the first name of the same tensor."""
-    first: dict[int, str] = {}
-    names: dict[str, str] = {}
-    for name, tensor in _named_tensors(model):
-        names[name] = first.setdefault(id(tensor), name)
-    return names
+def _training_tape(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> Tape | None:
+    """A training pass that reads parameters which evaluation does not; None if there is no such pass.
 
-
-def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters(remove_duplicate=False)
-    yield from model.named_buffers(remove_duplicate=False)
-
-
-def _inputs_of_training(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> tuple[Tensor, ...] | None:
-    """Inputs on which training runs modules that evaluation leaves aside; None if there are no such modules.
-
-    A copy is tried, with two samples at least, as batch normalization needs, and then with an image four times as
-    large, since auxiliary heads pool more. The size of an image makes no difference to its channels.
+    It is tried with two samples at least, as batch normalization needs, and then with an image four times as large,
+    since auxiliary heads pool more. The size of an image makes no difference to its channels.
     """
-    owners = {name.rpartition(".")[0] for name, _ in model.named_parameters() if name not in known}
-    if not owners:
+    if all(name in known for name, _ in model.named_parameters()):
         return None
-    trial = copy_of(model).train()
-    ran: list[str] = []
-    for name in owners:
-        trial.get_submodule(name).register_forward_pre_hook(lambda module, args, name=name: ran.append(name))
     doubled = tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
     for tried in (doubled, tuple(_enlarged(item) for item in doubled)):
-        with random_kept(), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                trial(*tried)
-            except Exception:  # whatever stops the model, it may run on a larger image
-                continue
-        return tried if ran else None
+        try:
+            tape = record(model, tried, training=True)
+        except TraceError:  # whatever stops the model, it may run on a larger image
+            continue
+        return tape if any(step.name not in known for step in tape.steps if step.name) else None
     return None
 
 
@@ -143,17 +117,21 @@ def _enlarged(image: Tensor) -> Tensor:
 
 
 def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Tensor, ...]) -> set[str]:
-    """Add the ties and reads of layers that only training runs. Returns these layers."""
-    tried = _inputs_of_training(model, inputs, set(interpreter.tensors))
-    if tried is None:
+    """Add the ties and reads of layers whose result only training uses. Returns these layers."""
+    evaluated = set(interpreter.used)
+    tape = _training_tape(model, inputs, evaluated)
+    if tape is None:
         return set()
     known = set(interpreter.layers)
     interpreter.count_costs = False
-    interpreter.run(export(model, tried, training=True))
+    interpreter.run(tape)
     added = set(interpreter.layers) - known
     for name in added:
         interpreter.space.freeze(interpreter.layers[name], "runs only in training")
-    return added
+    returned = {layer_name(name) for name in interpreter.used - evaluated} & known
+    for name in returned:
+        interpreter.space.freeze(interpreter.layers[name], "its result is used only in training")
+    return added | returned
 
 
 def _number(interpreter: Interpreter, model: nn.Module, only_training: set[str]) -> tuple[Channels, Tensor]:

@@ -14,7 +14,7 @@ from pruning_lab.graph.build import read_graph
 from pruning_lab.graph.proof.trial_cuts import freeze_guilty
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.tracing.connections import Connections
-from pruning_lab.graph.tracing.export import Inputs, as_inputs
+from pruning_lab.graph.tracing.recording import Inputs, as_inputs
 
 
 @dataclass
@@ -28,18 +28,18 @@ class ChannelGraph(Channels):
         """Read the channel graph of a model. The model is not changed.
 
         Args:
-            model: any module that torch.export takes.
+            model: any module that runs without gradients.
             example_input: tensor [N, C, ...] or tuple of tensors, on the model's device. Resource counts are for
                 this input, so give it one image for costs per image.
             prove: where the model's own code may hold a number of channels, try cuts on a copy, and freeze the
                 groups that can't be cut.
             connections: (layer, filter, consumer layer) -> input channel, or several, or None; in the indices that
                 the model has now. It overrides what is found for the layers that it answers for. For a model that
-                can't be exported it is the whole graph, and is asked about normalizations as well, where these do
+                can't be recorded it is the whole graph, and is asked about normalizations as well, where these do
                 not follow their layer directly.
 
         Raises:
-            TraceError: the model can't be exported; the message says why.
+            TraceError: the model does not run; the message says why.
             LabError: connections name a channel that there is not, or a cut along them is not exact.
         """
 

@@ -6,7 +6,7 @@ Knows the graph's arrays and modules' weights; not how any method judges them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn, Protocol
 
 import torch
@@ -62,10 +62,19 @@ def to_groups(graph: ChannelGraph, by_layer: Mapping[str, Tensor], reduce: str =
         return torch.zeros(len(graph))
     in_order = [layer for layer in graph.layers if layer in by_layer]
     ids = torch.cat([graph.layers[layer] for layer in in_order])
-    values = torch.cat([by_layer[layer].detach().float().cpu() for layer in in_order])
+    values = in_a_row([by_layer[layer] for layer in in_order])
     if reduce == "first":
         return over_first(ids, values, len(graph))
     return over_ids(ids, values, len(graph), reduce)
+
+
+def in_a_row(scores: Sequence[Tensor]) -> Tensor:
+    """Scores of several layers, one after another: float32 [all filters] on the CPU, moved there in one go."""
+    if not scores:
+        return torch.zeros(0)
+    devices = {score.device for score in scores}
+    rows = [score.detach().float() for score in scores]
+    return torch.cat(rows if len(devices) == 1 else [row.cpu() for row in rows]).cpu()
 
 
 def over_ids(ids: Tensor, values: Tensor, count: int, reduce: str) -> Tensor:
@@ -80,6 +89,11 @@ def over_first(ids: Tensor, values: Tensor, count: int) -> Tensor:
     known = (ids >= 0).nonzero().squeeze(1)
     place = torch.full((count,), len(ids)).scatter_reduce(0, ids[known], known, "amin")
     return torch.cat([values, values.new_zeros(1)])[place]
+
+
+def places_of(ids: Tensor, groups: int) -> Tensor:
+    """A row of ids [k] as places in a vector over groups with one entry more, the last, for channels of no group."""
+    return ids % (groups + 1)
 
 
 def replayable(batches: Batches) -> Batches:

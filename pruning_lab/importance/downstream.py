@@ -30,7 +30,16 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.structure.flows import Flow
 from pruning_lab.importance.activations.ipad import Ipad
 from pruning_lab.importance.activations.means import activity_of_reads
-from pruning_lab.importance.contract import Batches, FilterImportance, FilterScores, Importance, readers, replayable
+from pruning_lab.importance.contract import (
+    Batches,
+    FilterImportance,
+    FilterScores,
+    Importance,
+    in_a_row,
+    places_of,
+    readers,
+    replayable,
+)
 from pruning_lab.importance.weights.kernels import filter_weights
 
 _CHOICES = {
@@ -119,7 +128,8 @@ class Downstream(FilterImportance):
         """Layer -> float [filters]; a layer that the method can't see gets zeros."""
         if isinstance(self.own, FilterImportance):
             seen = self.own.by_filter(model, graph, batches)
-            known = {layer: score.float().cpu() for layer, score in seen.items()}
+            row = in_a_row(list(seen.values())).split([len(score) for score in seen.values()])
+            known = dict(zip(seen, row, strict=True))
             return {layer: known.get(layer, torch.zeros(len(ids))) for layer, ids in graph.layers.items()}
         scores = torch.cat([self.own(model, graph, batches).float().cpu(), torch.zeros(1)])
         return {layer: scores[ids] for layer, ids in graph.layers.items()}
@@ -184,19 +194,20 @@ class _Network:
         blocks = kernel.reshape(groups, len(kernel) // groups, -1)
         by_filter = scores.to(kernel.device).reshape(groups, 1, -1)
         by_entry = torch.zeros(groups, 1, blocks.shape[2], device=kernel.device)
-        at_once = max(1, _STAYS_IN_CACHE // (groups * blocks.shape[2]))
+        at_once = len(kernel) if kernel.is_cuda else max(1, _STAYS_IN_CACHE // (groups * blocks.shape[2]))
         for part, share in zip(blocks.split(at_once, 1), by_filter.split(at_once, 2), strict=True):
             by_entry.baddbmm_(share, part.abs() if self.norm == 1 else part.square())
         by_channel = by_entry.reshape(groups * kernel.shape[1], -1).sum(1).cpu()
         if self.activity is not None and layer in self.activity:
             by_channel = by_channel * self.activity[layer] ** self.norm
         result = torch.zeros(len(self.graph) + 1)
-        return result.index_add_(0, self._input_ids(layer, groups, kernel.shape[1]) % len(result), by_channel)
+        places = places_of(self._input_ids(layer, groups, kernel.shape[1]), len(self.graph))
+        return result.index_add_(0, places, by_channel)
 
     def multiplicity(self, layer: str) -> Tensor:
         """How many of the layer's filters share each filter's group, and with it what the group is read for."""
         ids = self.graph.layers[layer]
-        return torch.bincount(ids % (len(self.graph) + 1), minlength=len(self.graph) + 1)[ids]
+        return torch.bincount(places_of(ids, len(self.graph)), minlength=len(self.graph) + 1)[ids]
 
     def _input_ids(self, layer: str, groups: int, per_group: int) -> Tensor:
         """int64 [in_channels]; a depthwise layer's inputs are in the groups of its filters."""
@@ -215,10 +226,10 @@ class _Network:
             tensors = (self.graph.tensors.get(f"{name}.{leaf}") for leaf in ("weight", "running_var"))
             ids = next((tensor.axes.get(0) for tensor in tensors if tensor is not None), None)
             if ids is not None:
-                places.append(ids % scales.shape[1] + number * scales.shape[1])
+                places.append(places_of(ids, len(self.graph)) + number * scales.shape[1])
                 factors.append(_gamma_and_variance(self.model.get_submodule(name), len(ids)))
         if places:
-            gamma, variance = (torch.cat(parts) for parts in zip(*factors, strict=True))
+            gamma, variance = (in_a_row(parts) for parts in zip(*factors, strict=True))
             factor = (gamma.abs() / variance.sqrt()) ** self.norm
             scales.view(-1).scatter_reduce_(0, torch.cat(places), factor, "mean", include_self=False)
         return dict(zip(names, scales, strict=True))
@@ -234,11 +245,13 @@ def _by_shared_groups(graph: ChannelGraph) -> Iterator[Flow]:
 
 
 def _gamma_and_variance(module: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
-    """Float [channels] each, on the CPU; the variance is the running one with eps. 1 where the module has none."""
+    """Float [channels] each, where the module is; the variance is the running one with eps. 1 where it has none."""
     gamma, variance = getattr(module, "weight", None), getattr(module, "running_var", None)
+    known = next((tensor for tensor in (gamma, variance) if tensor is not None), torch.empty(0))
+    ones = torch.ones(channels, device=known.device)
     return (
-        torch.ones(channels) if gamma is None else gamma.detach().float().cpu(),
-        torch.ones(channels) if variance is None else variance.float().cpu() + getattr(module, "eps", 0.0),
+        ones if gamma is None else gamma.detach().float(),
+        ones if variance is None else variance.float() + getattr(module, "eps", 0.0),
     )
 
 

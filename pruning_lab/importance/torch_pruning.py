@@ -31,7 +31,7 @@ class TorchPruning:
     """What Torch-Pruning's own criterion says of its own groups, ranked over the network as its global pruning does.
 
     The peer reads its dependency graph from one image in evaluation mode, lists its groups by their first layer, and
-    scores every filter of that layer over all that leaves with it: filters, and the weights of whoever reads them.
+    scores every filter of that layer over all that leaves with it: filters, and the weights by which they are read.
     Gradients are taken in evaluation mode and added up over batches, as in its examples: with a normalizer that keeps
     its divisor from zero, another factor would be another rank. Only a batch of another size than the first counts by
     its size, so that all images count alike. Where this graph ties several filters of a first layer (grouped

@@ -1,4 +1,4 @@
-"""The base of a run: its hash, and the trained network from the cache or from a training now."""
+"""The base of a run: its hash, and the trained network, kept from before or trained now."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from torch import nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.step import progress, training_costs
-from pruning_lab.training.base_cache import base_hash, code_version, load_or_train
+from pruning_lab.training.bases import base_hash, code_version, load_or_train
 from pruning_lab.training.compute import seed_everything
 
 
 def hash_of_base(lab: Experiment) -> str:
     """What the base of this experiment is known by, whether it has been trained yet or not."""
-    code = code_version(lab.loss, lab.build_model())
-    facts = {"data": lab.data.fingerprint(), "code": code, "torch": torch.__version__}
-    return base_hash({**lab.base_recipe, **facts})
+    code = code_version(lab.training.loss, lab.model.build())
+    facts = {"data": lab.data.dataset.fingerprint(), "code": code, "torch": torch.__version__}
+    return base_hash({**lab.training.base_recipe, **facts})
 
 
 def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
-    """The base's hash, and the base on the CPU: from the cache, or trained now."""
-    loaders = lab.loaders(lab.base.seed)
+    """The base's hash, and the base on the CPU: one that was kept, or trained now."""
+    training, reporter = lab.training, lab.output.reporter
+    batches = lab.data.loaders(training.base.seed).train_loader
     digest = hash_of_base(lab)
 
     def build() -> nn.Module:
-        seed_everything(lab.base.seed)
-        model = lab.build_model()
+        seed_everything(training.base.seed)
+        model = lab.model.build()
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise LabError(f"model {type(model).__name__} has no weights to train or to cut; choose another")
         return model
 
     def train(model: nn.Module) -> dict[str, float]:
-        with lab.reporter.task("base", lab.base.total_steps(len(loaders.train_loader(0)))) as task:
-            report = lab.base.train(
-                model, loaders.train_loader, loss=lab.loss, settings=lab.settings, on_batch=progress(task)
+        with reporter.task("base", training.base.total_steps(len(batches(0)))) as task:
+            report = training.base.train(
+                model, batches, loss=training.loss, settings=training.settings, on_batch=progress(task)
             )
         return training_costs(report)
 
-    cache = lab.base_cache if lab.base.cache else None
-    model, info, cached = load_or_train(cache, digest, build, train)
+    bases = training.bases if training.base.reuse else None
+    model, info, kept = load_or_train(bases, digest, build, train)
     seconds = info["cost/recovery_seconds"]
-    lab.reporter.say(f"base {digest}: {'from the cache' if cached else f'trained in {seconds:.0f} s'}")
+    reporter.say(f"base {digest}: {'kept from before' if kept else f'trained in {seconds:.0f} s'}")
     return digest, model.cpu()

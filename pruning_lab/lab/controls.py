@@ -23,14 +23,16 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.base_model import hash_of_base
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
-from pruning_lab.lab.loop import begin, tracked
+from pruning_lab.lab.loop import begin
+from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.output.run_folder import Run
 from pruning_lab.lab.promise import BestWithinBudget, Last, Promise, Within
+from pruning_lab.lab.start import tracked
 from pruning_lab.lab.state import RunState
 from pruning_lab.lab.step import finish_step, heal, progress, training_costs, validate
 from pruning_lab.models import UNet
 from pruning_lab.resources.counting import measure
-from pruning_lab.selection.stopping import Both
+from pruning_lab.selection.stopping import All
 from pruning_lab.training.compute import seed_everything
 
 WIDEST = 4096
@@ -40,11 +42,9 @@ WIDEST = 4096
 def to_the_widths_of(run: Run, lab: Experiment) -> Experiment:
     """The experiment, to end where the run's model ended: with the same FLOPs and weights, whatever its budget was."""
     _check_base(lab, run)
-    base, pruned = run.cards.base, run.cards.pruned
-    limits = {"flops": pruned.macs / base.macs, "weights": pruned.weights / base.weights}
-    promise = Within(lab.validation.promise, **limits)
-    lab = replace(lab, stop=Both(**limits), validation=replace(lab.validation, promise=promise))
-    return _as_control("random_at_widths", lab, run)
+    limits = run.cards.left
+    lab = replace(lab, pruning=replace(lab.pruning, stop=All(**limits)))
+    return _as_control("random_at_widths", lab, run, Within(lab.pruning.validation.promise, **limits))
 
 
 def scratch(lab: Experiment, run: Run, same: str = "epochs", trust: Trust = ()) -> dict[str, float]:
@@ -64,7 +64,7 @@ def scratch(lab: Experiment, run: Run, same: str = "epochs", trust: Trust = ()) 
     _check_base(lab, run)
     folder = run.folder / "model"
     network = load(folder, trust)
-    draw_weights(network, lab.seed)
+    draw_weights(network, lab.training.seed)
     lab = _as_control("scratch", lab, run, Last())
     return _train_instead(lab, run, network, same, "scratch", folder)
 
@@ -76,9 +76,9 @@ def flat(lab: Experiment, run: Run, same: str = "epochs") -> dict[str, float]:
     """
     _check_base(lab, run)
     builder = flat_unet(lab, run)
-    seed_everything(lab.seed)
+    seed_everything(lab.training.seed)
     network = UNet(**builder.arguments)
-    lab = _as_control("flat", replace(lab, builder=builder), run, Last())
+    lab = _as_control("flat", replace(lab, model=replace(lab.model, builder=builder)), run, Last())
     return _train_instead(lab, run, network, same, "flat U-Net")
 
 
@@ -96,13 +96,13 @@ def train_longer(lab: Experiment, run: Run) -> dict[str, float]:
     """
     _check_base(lab, run)
     lab = _as_control("train_longer", lab, run, BestWithinBudget())
-    with tracked(lab):
+    with tracked(lab.output):
         state = begin(lab)
         for row in run.history.rows[1:]:
             final = "val/iou_before_recovery" not in row
-            report = heal(lab, state, f"recovery {state.step + 1}", final=final)
+            recovery = heal(lab, state, f"recovery {state.step + 1}", final=final)
             state.step += 1
-            finish_step(lab, state, validate(lab, state) | training_costs(report))
+            finish_step(lab, state, validate(lab, state) | recovery)
         state.ended = "recoveries"
         return close(lab, state, "trained longer")
 
@@ -127,7 +127,8 @@ def flat_unet(lab: Experiment, run: Run) -> Builder:
     """The flat U-Net whose number of weights is the nearest to the run's; of the base's depth where that is a U-Net."""
     like = read_architecture(run.folder / "model")["builder"]
     shape = {key: like["arguments"][key] for key in ("depth", "upsampling") if key in like["arguments"]}
-    common: dict[str, Any] = {"in_channels": lab.data.channels, "classes": len(lab.data.class_names), "growth": 1}
+    data = lab.data.dataset
+    common: dict[str, Any] = {"in_channels": data.channels, "classes": len(data.class_names), "growth": 1}
     common |= shape if like["target"] == "pruning_lab.models.UNet" else {}
 
     def weights(width: int) -> int:
@@ -146,8 +147,9 @@ def epochs_to_spend(lab: Experiment, run: Run, same: str, flops: int) -> float:
     Raises:
         LabError: `same` is neither.
     """
-    batches = len(lab.loaders(lab.base.seed).train_loader(0))
-    spent = [(lab.base.total_steps(batches) / batches, run.history[0]["resources/flops"])]
+    base = lab.training.base
+    batches = len(lab.data.loaders(base.seed).train_loader(0))
+    spent = [(base.total_steps(batches) / batches, run.history[0]["resources/flops"])]
     spent += [(row.get("cost/recovery_epochs", 0.0), row["resources/flops"]) for row in run.history.rows[1:]]
     if same == "epochs":
         return sum(epochs for epochs, _ in spent)
@@ -165,18 +167,18 @@ def _train_instead(
         origin: folder of the checkpoint that knows which filters of the base the network has; None where it is no part
             of the base.
     """
-    with tracked(lab):
+    with tracked(lab.output):
         state = begin(lab)
-        state.model = lab.settings.place(network)
+        state.model = lab.training.settings.place(network)
         if origin is None:
             graph = ChannelGraph.trace(network, lab.example())
         else:
             graph = _graph_of_what_is_left(state.graph, origin)
         if graph.layers.keys() != state.graph.layers.keys():
             state.widths.clear()  # Widths over steps are those of layers that all steps have.
-        state.graph = graph
+        state.graph, state.timed = graph, {}
         epochs = epochs_to_spend(lab, run, same, measure(graph).flops)
-        lab.reporter.say(f"{called}: {epochs:g} epochs, the {same} of base and recoveries of {run.folder}")
+        lab.output.reporter.say(f"{called}: {epochs:g} epochs, the {same} of base and recoveries of {run.folder}")
         report = _train_as_base(lab, state, called, epochs)
         state.step, state.ended = 1, same
         finish_step(lab, state, validate(lab, state) | report)
@@ -193,18 +195,20 @@ def _graph_of_what_is_left(graph: ChannelGraph, folder: Path) -> ChannelGraph:
     return graph.without(removed)
 
 
-def _train_as_base(lab: Experiment, state: RunState, called: str, epochs: float) -> dict[str, float]:
-    training, batches = replace(lab.base, epochs=epochs, steps=None), lab.loaders().train_loader
-    with lab.reporter.task(called, training.total_steps(len(batches(0)))) as task:
-        report = training.train(state.model, batches, loss=lab.loss, settings=lab.settings, on_batch=progress(task))
+def _train_as_base(lab: Experiment, state: RunState, called: str, epochs: float) -> Row:
+    part, batches = lab.training, lab.loaders().train_loader
+    training = replace(part.base, epochs=epochs, steps=None)
+    with lab.output.reporter.task(called, training.total_steps(len(batches(0)))) as task:
+        report = training.train(state.model, batches, loss=part.loss, settings=part.settings, on_batch=progress(task))
     return training_costs(report)
 
 
 def _as_control(name: str, lab: Experiment, run: Run, promise: Promise | None = None) -> Experiment:
     """The experiment, marked in the tracking store, and with another way to choose the model that is kept."""
-    tags = {**lab.tags, "control": name, "control_of": str(run.folder)}
-    validation = lab.validation if promise is None else replace(lab.validation, promise=promise)
-    return replace(lab, tags=tags, validation=validation)
+    tags = {**lab.output.tags, "control": name, "control_of": str(run.folder)}
+    validation = lab.pruning.validation
+    validation = validation if promise is None else replace(validation, promise=promise)
+    return replace(lab, output=replace(lab.output, tags=tags), pruning=replace(lab.pruning, validation=validation))
 
 
 def _check_base(lab: Experiment, run: Run) -> None:

@@ -1,4 +1,8 @@
-"""The parts that one experiment is made of, as plain objects. A config builds them, or a notebook does by hand."""
+"""The five parts that an experiment is made of, as plain objects. A config builds them, or a notebook does by hand.
+
+What needs one part is a method of that part; what needs two is a method of the experiment. Must not know what is done
+with them.
+"""
 
 from __future__ import annotations
 
@@ -29,76 +33,153 @@ from pruning_lab.training.recovery import BaseTraining, Recovery
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Everything `lab.prune` needs.
+class ModelPart:
+    """The network that is pruned.
 
     Attributes:
-        build_model: makes the untrained network.
+        build: makes it, untrained.
         builder: how a checkpoint builds it again.
-        make_loaders: (data, augmentation, seed) -> batches.
-        compensation: repairs the network after each cut, before recovery.
-        distillation: what recovery learns from the base; None: nothing.
-        folder: of this run; `output_root` is that of all runs.
-        base_cache: folder of trained bases, None keeps none.
-        base_recipe: plain data that, with the data's fingerprint, determines the trained base.
-        verify: compare the first cut with the masked model on real images.
         connections: who reads which filter, by the user's word, see `graph.connections`; None finds all by itself.
-        max_steps: pruning steps at most, None for as many as the budget takes.
-        latency: when and how the model of a step is timed against the base.
-        parameters, tags: what the tracking store is told of this run.
     """
 
-    build_model: Callable[[], nn.Module]
+    build: Callable[[], nn.Module]
     builder: Builder
-    data: SegmentationData
+    connections: Connections | None = None
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """The images, and how batches are made of them.
+
+    Attributes:
+        dataset: images and masks of the three splits.
+        augmentation: what training images go through.
+        make_loaders: (data, augmentation, seed) -> batches.
+    """
+
+    dataset: SegmentationData
     augmentation: Augments
     make_loaders: Callable[..., Loaders]
+    _loaders: dict[int, Loaders] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def loaders(self, seed: int) -> Loaders:
+        """Batches whose order and augmentation follow from a seed; made once for each."""
+        if seed not in self._loaders:
+            self._loaders[seed] = self.make_loaders(data=self.dataset, augmentation=self.augmentation, seed=seed)
+        return self._loaders[seed]
+
+    def example(self, batch: int = 1) -> Tensor:
+        """Zeros of an input's size, float32 [batch, C, H, W], on the CPU."""
+        image, _ = self.dataset.train[0]
+        return torch.zeros(batch, self.dataset.channels, *image.shape[:2])
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    """How networks are trained: the base, and the pruned one after each cut.
+
+    Attributes:
+        base: how much training the base gets, and with what.
+        recovery: the same for the training after a cut.
+        distillation: what recovery learns from the base; None: nothing.
+        settings: where and how precisely every network runs.
+        bases: folder of trained bases, None keeps none.
+        base_recipe: plain data that, with the data's fingerprint, determines the trained base.
+        seed: of all that a run draws after its base.
+        deterministic: ask torch for the deterministic form of every operation.
+    """
+
     loss: Loss
     base: BaseTraining
+    recovery: Recovery
+    distillation: Distillation | None = None
+    settings: ComputeSettings = field(default_factory=ComputeSettings)
+    bases: Path | None = None
+    base_recipe: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class PruningPart:
+    """What is removed in a step, when the run ends, and which of its models is kept.
+
+    Attributes:
+        importance: scores the groups.
+        selection: chooses by the scores.
+        floors: what must stay of each layer.
+        stop: tells which resources are still above the budget.
+        compensation: repairs the network after each cut, before recovery.
+        validation: how models are judged, and which one is kept.
+        latency: when and how the model of a step is timed against the base.
+        max_steps: pruning steps at most, None for as many as the budget takes.
+        verify: compare the first cut with the masked model on real images.
+        check: rehearse every part on two images before the base is trained.
+    """
+
     importance: Importance
     selection: Selection
     floors: Floors
     stop: StopRule
-    recovery: Recovery
     validation: Validation
-    folder: Path
-    output_root: Path
-    distillation: Distillation | None = None
     compensation: Compensation = field(default_factory=NoCompensation)
-    base_cache: Path | None = None
-    base_recipe: Mapping[str, Any] = field(default_factory=dict)
+    latency: LatencyPlan = field(default_factory=LatencyPlan)
+    max_steps: int | None = None
+    verify: bool = True
+    check: bool = True
+
+
+@dataclass(frozen=True)
+class OutputPart:
+    """Where the run leaves what it found, and to whom it speaks.
+
+    Attributes:
+        folder: of this run.
+        root: folder of all runs.
+        tracker: the tracking store.
+        reporter: the console.
+        parameters, tags: what the tracking store is told of this run.
+    """
+
+    folder: Path
+    root: Path
     tracker: Tracker = field(default_factory=NoTracker)
     reporter: Reporter = field(default_factory=QuietReporter)
-    settings: ComputeSettings = field(default_factory=ComputeSettings)
-    seed: int = 0
-    deterministic: bool = False
-    verify: bool = True
-    connections: Connections | None = None
-    max_steps: int | None = None
-    latency: LatencyPlan = field(default_factory=LatencyPlan)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    _loaders: dict[int, Loaders] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def loaders(self, seed: int | None = None) -> Loaders:
-        """Batches whose order and augmentation follow from a seed, by default the run's; made once for each seed."""
-        seed = self.seed if seed is None else seed
-        if seed not in self._loaders:
-            self._loaders[seed] = self.make_loaders(data=self.data, augmentation=self.augmentation, seed=seed)
-        return self._loaders[seed]
+    @property
+    def commit(self) -> str:
+        """The code's commit, as far as the tags tell it."""
+        return self.tags.get("git_commit", "unknown")
 
-    def validator(self) -> Validator:
-        """Measures models on this experiment's data."""
-        return Validator(
-            len(self.data.class_names),
-            self.data.class_names,
-            loss=self.loss,
-            settings=self.settings,
-            ignore_index=self.data.ignore_index,
-            metrics=self.validation.metrics,
-        )
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything `lab.prune` needs. It is never changed: what changes while a run goes on is its `RunState`."""
+
+    model: ModelPart
+    data: DataPart
+    training: TrainingPart
+    pruning: PruningPart
+    output: OutputPart
+
+    def loaders(self) -> Loaders:
+        """Batches by the run's own seed."""
+        return self.data.loaders(self.training.seed)
 
     def example(self, batch: int = 1) -> Tensor:
         """Zeros of an input's size, float32 [batch, C, H, W], on the device of the run."""
-        image, _ = self.data.train[0]
-        return torch.zeros(batch, self.data.channels, *image.shape[:2], device=self.settings.device)
+        return self.data.example(batch).to(self.training.settings.device)
+
+    def validator(self) -> Validator:
+        """Measures models on this experiment's data."""
+        dataset = self.data.dataset
+        return Validator(
+            len(dataset.class_names),
+            dataset.class_names,
+            loss=self.training.loss,
+            settings=self.training.settings,
+            ignore_index=dataset.ignore_index,
+            metrics=self.pruning.validation.metrics,
+        )

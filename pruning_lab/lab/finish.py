@@ -1,4 +1,7 @@
-"""The end of a run: choose a snapshot on validation data, test it once, save it, and show base and pruned model."""
+"""The end of a run: choose a snapshot on validation data, test it once, save it, and show base and pruned model.
+
+Must not know how the run got there.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,12 @@ from pruning_lab.lab.output import figures
 from pruning_lab.lab.output.card import Card, Cards, write_cards
 from pruning_lab.lab.output.history import summary as summarize
 from pruning_lab.lab.output.samples import predictions
+from pruning_lab.lab.output.sentences import verdict
 from pruning_lab.lab.output.tables import before_after, widths_rows
 from pruning_lab.lab.snapshots import Snapshot
 from pruning_lab.lab.state import RunState
 from pruning_lab.resources.latency import Latency, measure_in_turns
-from pruning_lab.resources.table import RESOURCES
+from pruning_lab.resources.table import RESOURCES, column
 
 TIMED_PASSES = 51
 """Forward passes of base and pruned model, in turns, whose medians are the CPU latencies of the final table."""
@@ -38,14 +42,15 @@ def close(lab: Experiment, state: RunState, called: str = "pruned") -> dict[str,
     Returns:
         the run's summary metrics.
     """
-    promises = lab.validation.promise(list(state.history))
+    output = lab.output
+    promises = lab.pruning.validation.promise(list(state.history))
     steps = [int(row["step"]) for row in state.history]
     chosen = state.snapshots.most_promising(dict(zip(steps, promises, strict=True)))
     index = steps.index(chosen.step)
     cards = compare(lab, state, chosen, index, called)
     test = {"test/iou": cards.pruned.test_iou, "test/dice": cards.pruned.test_dice}
     state.history[-1].update(test)
-    state.history.write(lab.folder / "history.csv")
+    state.history.write(output.folder / "history.csv")
     summary = summarize(state.history, index) | test
     summary |= {
         "budget_met": float(cards.budget_met),
@@ -55,30 +60,29 @@ def close(lab: Experiment, state: RunState, called: str = "pruned") -> dict[str,
         "base/test_iou": cards.base.test_iou,
     }
     _save(lab, state, chosen)
-    lab.tracker.tag("ended", state.ended)
+    output.tracker.tag("ended", state.ended)
     _log(lab, state, chosen, summary)
-    write_cards(lab.folder, cards)
-    lab.tracker.log_artifact(lab.folder / "card.json")
-    lab.reporter.say(_verdict(lab, state, chosen, cards))
-    lab.reporter.show(before_after(cards.base, cards.pruned))
-    lab.reporter.say(f"saved in {lab.folder}")
+    write_cards(output.folder, cards)
+    output.tracker.log_artifact(output.folder / "card.json")
+    output.reporter.say(verdict(state.ended, state.step, cards.budget_met, chosen.step))
+    output.reporter.show(before_after(cards.base, cards.pruned))
+    output.reporter.say(f"saved in {output.folder}")
     return summary
 
 
 def compare(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], index: int, called: str) -> Cards:
     """Base and chosen model side by side; both are tested here, for the first and only time."""
     base_row, row = state.history[0], state.history[index]
-    places = {name: f"resources/{name}_fraction" for name in RESOURCES}
-    fractions = {name: row[place] for name, place in places.items() if place in row}
+    fractions = {name: row[column(name)] for name in RESOURCES if column(name) in row}
     models = [state.base.cpu(), chosen.model.cpu()]
     base, pruned = measure_in_turns(models, lab.example().cpu(), repeats=TIMED_PASSES)
     return Cards(
         base=_card(lab, "base", state.base, base_row, base),
         pruned=_card(lab, f"{called} (step {chosen.step})", chosen.model, row, pruned),
         base_hash=state.base_hash,
-        seed=lab.seed,
-        commit=lab.tags.get("git_commit", "unknown"),
-        budget_met=not lab.stop(fractions),
+        seed=lab.training.seed,
+        commit=lab.output.commit,
+        budget_met=not lab.pruning.stop(fractions),
     )
 
 
@@ -98,28 +102,28 @@ def _card(lab: Experiment, name: str, model: nn.Module, row: Mapping[str, float]
 
 def _size_on_disk(lab: Experiment, model: nn.Module) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        save(folder, model, builder=lab.builder)
+        save(folder, model, builder=lab.model.builder)
         return sum(path.stat().st_size for path in Path(folder).iterdir())
 
 
 def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> None:
     about = {
-        "class_names": list(lab.data.class_names),
-        "ignore_index": lab.data.ignore_index,
-        "mean": list(lab.data.mean),
-        "std": list(lab.data.std),
+        "class_names": list(lab.data.dataset.class_names),
+        "ignore_index": lab.data.dataset.ignore_index,
+        "mean": list(lab.data.dataset.mean),
+        "std": list(lab.data.dataset.std),
         "input": list(lab.example().shape),
         "step": chosen.step,
         "base_hash": state.base_hash,
-        "seed": lab.seed,
-        "commit": lab.tags.get("git_commit", "unknown"),
+        "seed": lab.training.seed,
+        "commit": lab.output.commit,
     }
-    folder = save(lab.folder / "model", chosen.model, chosen.graph, lab.builder, about)
-    lab.tracker.log_model_folder(folder)
+    folder = save(lab.output.folder / "model", chosen.model, chosen.graph, lab.model.builder, about)
+    lab.output.tracker.log_model_folder(folder)
 
 
 def _log(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], summary: Mapping[str, float]) -> None:
-    folder = lab.folder / "figures"
+    folder = lab.output.folder / "figures"
     paths = [
         figures.score_over_steps(state.history, folder / "score_over_steps.png"),
         figures.iou_against_flops(state.history, folder / "iou_against_flops.png"),
@@ -127,15 +131,15 @@ def _log(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], summa
         _draw_predictions(lab, state.base, chosen.model, folder / "predictions.png"),
     ]
     for path in paths:
-        lab.tracker.log_artifact(path, "figures")
-    lab.tracker.log_table("widths", widths_rows([state.widths[0], chosen.widths]))
-    lab.tracker.log_artifact(lab.folder / "history.csv")
-    lab.tracker.log_artifact(lab.folder / "config.yaml")
-    lab.tracker.log_summary(summary)
+        lab.output.tracker.log_artifact(path, "figures")
+    lab.output.tracker.log_table("widths", widths_rows([state.widths[0], chosen.widths]))
+    lab.output.tracker.log_artifact(lab.output.folder / "history.csv")
+    lab.output.tracker.log_artifact(lab.output.folder / "config.yaml")
+    lab.output.tracker.log_summary(summary)
 
 
 def _draw_predictions(lab: Experiment, base: nn.Module, pruned: nn.Module, path: Path) -> Path:
-    split = lab.data.val
+    split = lab.data.dataset.val
     count = min(SHOWN, len(split))
     pairs = [split[index] for index in range(count)]
     batch = next(iter(lab.loaders().eval_loader("val")))[0][:count]
@@ -144,8 +148,8 @@ def _draw_predictions(lab: Experiment, base: nn.Module, pruned: nn.Module, path:
         [mask for _, mask in pairs],
         list(_predict(lab, base, batch).numpy()),
         list(_predict(lab, pruned, batch).numpy()),
-        lab.data.class_names,
-        lab.data.ignore_index,
+        lab.data.dataset.class_names,
+        lab.data.dataset.ignore_index,
         path,
     )
 
@@ -153,11 +157,6 @@ def _draw_predictions(lab: Experiment, base: nn.Module, pruned: nn.Module, path:
 @torch.no_grad()
 def _predict(lab: Experiment, model: nn.Module, images: Tensor) -> Tensor:
     """Class indices, uint8 [N, H, W], on the CPU."""
-    lab.settings.place(model).eval()
-    logits = lab.settings.logits(model, images.to(lab.settings.device))
+    lab.training.settings.place(model).eval()
+    logits = lab.training.settings.logits(model, images.to(lab.training.settings.device))
     return logits.argmax(1).to(torch.uint8).cpu()
-
-
-def _verdict(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], cards: Cards) -> str:
-    met = "the budget is met" if cards.budget_met else "the budget is NOT met"
-    return f"run ended ({state.ended}) after {state.step} steps; {met}; kept step {chosen.step} of those in memory"

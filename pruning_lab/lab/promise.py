@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.resources.table import check_resource, column
 
 Row = Mapping[str, float]
 Promise = Callable[[Sequence[Row]], list[float]]
@@ -18,26 +19,14 @@ class BestWithinBudget:
 
     Args:
         metric: name of the metric, higher is better.
-        flops: largest fraction of the base's FLOPs; None sets no limit.
-        weights: largest fraction of the base's weights; None sets no limit.
-        either: one of the limits is enough, as for the stop rule of that name.
-        bytes, memory, latency: largest fractions of the base's, as for FLOPs.
+        either: one of the limits is enough, as for the stop rule `AnyOf`.
+        limits: resource -> largest fraction of the base's; None sets no limit.
     """
 
-    def __init__(
-        self,
-        metric: str = "val/iou",
-        flops: float | None = None,
-        weights: float | None = None,
-        either: bool | None = False,
-        bytes: float | None = None,
-        memory: float | None = None,
-        latency: float | None = None,
-    ) -> None:
+    def __init__(self, metric: str = "val/iou", either: bool | None = False, **limits: float | None) -> None:
         self.metric = metric
         self.either = bool(either)
-        limits = {"flops": flops, "weights": weights, "bytes": bytes, "memory": memory, "latency": latency}
-        self.limits = {f"resources/{name}_fraction": limit for name, limit in limits.items() if limit is not None}
+        self.limits = _columns({name: limit for name, limit in limits.items() if limit is not None})
 
     def __call__(self, history: Sequence[Row]) -> list[float]:
         excess = [self._excess(row) for row in history]
@@ -68,8 +57,8 @@ class MetricMinusPrice:
     def __call__(self, history: Sequence[Row]) -> list[float]:
         return [
             _value(row, self.metric)
-            - self.flops_price * _value(row, "resources/flops_fraction")
-            - self.weights_price * _value(row, "resources/weights_fraction")
+            - self.flops_price * _value(row, column("flops"))
+            - self.weights_price * _value(row, column("weights"))
             for row in history
         ]
 
@@ -78,14 +67,13 @@ class Within:
     """Another promise, for rows that cost no more than a limit; the others promise nothing.
 
     Args:
-        promise: of the rows within the limit.
-        flops: largest fraction of the base's FLOPs.
-        weights: largest fraction of the base's weights.
+        promise: of the rows within the limits.
+        limits: resource -> largest fraction of the base's.
     """
 
-    def __init__(self, promise: Promise, flops: float, weights: float) -> None:
+    def __init__(self, promise: Promise, **limits: float) -> None:
         self.promise = promise
-        self.limits = {"resources/flops_fraction": flops, "resources/weights_fraction": weights}
+        self.limits = _columns(limits)
 
     def __call__(self, history: Sequence[Row]) -> list[float]:
         within = [all(_value(row, name) <= limit for name, limit in self.limits.items()) for row in history]
@@ -97,6 +85,11 @@ class Last:
 
     def __call__(self, history: Sequence[Row]) -> list[float]:
         return [float(index) for index in range(len(history))]
+
+
+def _columns(limits: Mapping[str, float]) -> dict[str, float]:
+    """Limits by the history's names of what they limit."""
+    return {column(check_resource("validation.promise", name)): limit for name, limit in limits.items()}
 
 
 def _value(row: Row, name: str) -> float:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from pruning_lab.importance import Importance
 from pruning_lab.lab.experiment import Experiment
-from pruning_lab.lab.loop import announce, begin, go_on, tracked
+from pruning_lab.lab.loop import begin, go_on
+from pruning_lab.lab.saved_state import sweep_up
+from pruning_lab.lab.start import announce, tracked
 from pruning_lab.lab.state import RunState
-from pruning_lab.lab.step import (
-    logged,
-)
+from pruning_lab.lab.step import logged
+from pruning_lab.lab.weighing import costs_of
 from pruning_lab.training.compute import set_random_state
 
 
@@ -32,13 +31,13 @@ def prune_to_each(labs: Sequence[Experiment]) -> list[dict[str, float]]:
     """
     fork: Fork | None = None
     summaries = []
-    for given in labs:
-        with tracked(given):
-            lab, state = (given, begin(given)) if fork is None else take_over(given, fork)
-            forks = _Forks(lab, state)
-            if given is labs[-1]:
+    for lab in labs:
+        with tracked(lab.output):
+            state = begin(lab) if fork is None else take_over(lab, fork)
+            if lab is labs[-1]:
                 summaries.append(go_on(lab, state))
             else:
+                forks = _Forks(lab, state)
                 forks.remember()
                 summaries.append(go_on(lab, state, before_step=forks.remember))
                 fork = forks.last
@@ -50,7 +49,6 @@ class Fork:
     """Where a tighter budget leaves the way of another: before the last step, which the budget may have cut short."""
 
     state: RunState
-    importance: Importance
     folder: Path
 
 
@@ -58,22 +56,23 @@ class _Forks:
     """Remembers the state at the start of a run, and then that before each of its steps; the last one counts."""
 
     def __init__(self, lab: Experiment, state: RunState) -> None:
-        self._lab, self._state = lab, state
+        self._folder, self._state = lab.output.folder, state
         self.last: Fork | None = None
 
     def remember(self) -> None:
-        self.last = Fork(self._state.fork(), copy.deepcopy(self._lab.importance), self._lab.folder)
+        self.last = Fork(self._state.fork(), self._folder)
 
 
-def take_over(lab: Experiment, fork: Fork) -> tuple[Experiment, RunState]:
-    """Go on from another run's step, as if this one had come here by itself."""
-    state = fork.state
+def take_over(lab: Experiment, fork: Fork) -> RunState:
+    """Another run's step as the start of this run, as if this one had come here by itself."""
+    state, tracker = fork.state, lab.output.tracker
+    sweep_up(lab.output.folder)
     announce(lab)
-    lab.tracker.tag("base_hash", state.base_hash)
-    lab.tracker.tag("steps_shared_with", str(fork.folder))
+    tracker.tag("base_hash", state.base_hash)
+    tracker.tag("steps_shared_with", str(fork.folder))
     for row in state.history:
-        lab.tracker.log_step(int(row["step"]), logged(row))
-    lab.reporter.say(f"{state.step} steps are shared with {fork.folder}")
-    state.ended = ""
+        tracker.log_step(int(row["step"]), logged(row))
+    lab.output.reporter.say(f"{state.step} steps are shared with {fork.folder}")
+    state.unmet = lab.pruning.stop(costs_of(lab, state))
     set_random_state(state.random)
-    return replace(lab, importance=fork.importance), state
+    return state

@@ -10,28 +10,29 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.lab.output.history import History
+from pruning_lab.importance import Importance
+from pruning_lab.lab.output.history import History, Row
 from pruning_lab.lab.snapshots import Snapshots
 from pruning_lab.resources.counting import Resources
-from pruning_lab.resources.fractions import Costs
 from pruning_lab.selection.floors import LayerFloors
 from pruning_lab.training.compute import random_state
 
 
 @dataclass
 class RunState:
-    """A run between two steps.
+    """A run between two steps. The loop advances it; the experiment that it belongs to never changes.
 
     Attributes:
         base: the trained, unpruned model, on the CPU; never changed.
         base_hash: what identifies it.
         original: its resources.
+        importance: the experiment's method, with what it remembers of earlier steps.
         step: pruning steps done.
         epoch: epochs trained since the base, so that every recovery sees other shuffles.
         widths: layer -> filters, after each step; the base's first.
         preference: how much each resource matters in the ranking of the last step.
-        left: fractions of the base's resources that the model has, as far as they were asked for.
-        costs: what the step under way has spent so far, under the names of the history.
+        unmet: resources that are still above the budget after the last step.
+        timed: columns of latency of the network as it is; empty where it was not timed.
         ended: why the run ended: `budget`, `floors`, `max_steps`, or an error's text; for a control, which allowance it
             has spent: `epochs`, `compute` or `recoveries`. Empty while it goes on.
         random: the state of all generators after the last step.
@@ -44,19 +45,19 @@ class RunState:
     base_hash: str
     original: Resources
     floors: LayerFloors
+    importance: Importance
     snapshots: Snapshots[ChannelGraph]
     history: History = field(default_factory=History)
     step: int = 0
     epoch: int = 0
     widths: list[dict[str, int]] = field(default_factory=list)
     preference: dict[str, float] = field(default_factory=dict)
-    left: Costs | None = None
-    costs: dict[str, float] = field(default_factory=dict)
+    unmet: frozenset[str] = frozenset()
+    timed: Row = field(default_factory=dict)
     ended: str = ""
     random: dict[str, Any] = field(default_factory=random_state)
 
     def fork(self) -> RunState:
         """A copy that goes its own way; the two share what never changes, the base and the snapshots."""
         shared = {id(thing): thing for thing in (self.base, self.original, *self.snapshots)}
-        self.left = None  # measured anew where it is asked for: it measures the model of its own state
         return copy.deepcopy(self, shared)

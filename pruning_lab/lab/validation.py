@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import in_mode
@@ -77,23 +76,25 @@ class Validator:
 
         Raises LabError when the model has another number of classes, or no pixel is labelled.
         """
-        confusion = MulticlassConfusionMatrix(self.classes, ignore_index=self.ignore_index, validate_args=False).to(
-            self.settings.device
-        )
-        images, loss_sum = 0, 0.0
+        confusion = torch.zeros(self.classes, self.classes, dtype=torch.int64, device=self.settings.device)
+        sizes: list[int] = []
+        losses: list[Tensor] = []
         self.settings.place(model)
         with in_mode(model, training=False), torch.inference_mode():
-            for image, mask in batches:
-                image, mask = self.settings.move(image, mask)
+            # No number is looked at before the end: a GPU would stop and wait at each.
+            for image, mask in self.settings.bring(batches):
                 logits = self.settings.logits(model, image)
                 if logits.shape[1] != self.classes:
                     raise LabError(f"model.classes: the model gives {logits.shape[1]}, the data has {self.classes}")
-                confusion.update(logits.argmax(1), mask)
-                loss_sum += self.loss(logits, mask).item() * len(image)
-                images += len(image)
-        if images == 0:
-            raise LabError("the split to validate on is empty: add images to it")
-        return self._scores(confusion.compute().cpu(), loss_sum / images)
+                confusion += confusion_matrix(logits.argmax(1), mask, self.classes, self.ignore_index)
+                losses.append(self.loss(logits, mask).reshape(()))
+                sizes.append(len(image))
+            if not sizes:
+                raise LabError("the split to validate on is empty: add images to it")
+            loss_sum = 0.0
+            for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True):
+                loss_sum += loss * size
+            return self._scores(confusion.cpu(), loss_sum / sum(sizes))
 
     def _scores(self, confusion: Tensor, loss: float) -> dict[str, float]:
         scores = segmentation_scores(confusion, self.class_names) | {"loss": loss}
@@ -102,6 +103,28 @@ class Validator:
                 raise LabError(f"validation.metrics.{name}: the name is taken by a metric of the lab, use another")
             scores[name] = float(metric(confusion))
         return scores
+
+
+def confusion_matrix(prediction: Tensor, mask: Tensor, classes: int, ignore_index: int | None) -> Tensor:
+    """Pixels by true class (rows) and predicted class (columns), int64 [classes, classes], where the masks are.
+
+    Args:
+        prediction, mask: class indices, int64 [N, H, W]; pixels whose mask is `ignore_index` are not counted.
+
+    Raises LabError on a CPU when a mask holds a class that there is not; a GPU leaves such pixels out.
+    """
+    places = classes**2
+    index = mask * classes + prediction + 1
+    if ignore_index is not None:
+        index = index.where(mask != ignore_index, 0)
+    if index.is_cuda:
+        # bincount would wait for the largest index, to know how long its answer is.
+        counts = index.histc(places + 1, 0, places + 1)
+    else:
+        counts = index.flatten().bincount(minlength=places + 1)
+        if len(counts) > places + 1:
+            raise LabError(f"a mask holds class {int(mask.max())}, the data has {classes}: check data.ignore_index")
+    return counts[1:].reshape(classes, classes)
 
 
 def segmentation_scores(confusion: Tensor, class_names: Sequence[str]) -> dict[str, float]:

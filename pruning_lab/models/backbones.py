@@ -23,7 +23,7 @@ def _resnet(build: Callable[..., ResNet], pretrained: bool) -> tuple[nn.Sequenti
 
 def _resnet26_narrow(pretrained: bool) -> tuple[nn.Sequential, int]:
     if pretrained:
-        raise LabError("model.pretrained=true: nobody published weights for resnet26_narrow, use resnet50")
+        raise LabError("model.pretrained=true: there are no published weights for resnet26_narrow, use resnet50")
     network = ResNet(Bottleneck, [2, 2, 2, 2], width_per_group=8, replace_stride_with_dilation=_DILATED)
     return _trunk(network), 2048
 

@@ -41,7 +41,7 @@ class DeepLabV3(nn.Module):
         self.classes = classes
         self.backbone = backbone
         self.in_channels = in_channels
-        # Whoever builds this network again from its attributes has its weights already: no download.
+        # A network that is built again from its attributes has its weights already: no download.
         self.pretrained = False
         self.atrous_rates = list(atrous_rates)
         self.head_width = head_width

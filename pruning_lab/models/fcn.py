@@ -34,7 +34,7 @@ class FCN(nn.Module):
         self.classes = classes
         self.backbone = backbone
         self.in_channels = in_channels
-        # Whoever builds this network again from its attributes has its weights already: no download.
+        # A network that is built again from its attributes has its weights already: no download.
         self.pretrained = False
         self.head_width = head_width
         self.encoder, features = build_backbone(backbone, in_channels, pretrained)

@@ -26,7 +26,7 @@ class LRASPP(nn.Module):
         at_least_one(classes=classes, in_channels=in_channels, head_width=head_width)
         self.classes = classes
         self.in_channels = in_channels
-        # Whoever builds this network again from its attributes has its weights already: no download.
+        # A network that is built again from its attributes has its weights already: no download.
         self.pretrained = False
         self.head_width = head_width
         self.encoder, features = build_backbone("mobilenet_v3_large", in_channels, pretrained)

@@ -53,7 +53,7 @@ class SegNet(nn.Module):
         self.in_channels = in_channels
         self.classes = classes
         self.width = width
-        # Whoever builds this network again from its attributes has its weights already: no download.
+        # A network that is built again from its attributes has its weights already: no download.
         self.pretrained = False
         widths = [width * factor for factor in (1, 2, 4, 8, 8)]
         above = 3 if pretrained else in_channels

@@ -52,7 +52,7 @@ class SMP(nn.Module):
         self.encoder = encoder
         self.in_channels = in_channels
         self.classes = classes
-        # Whoever builds this network again from its attributes has its weights already: no download.
+        # A network that is built again from its attributes has its weights already: no download.
         self.pretrained = False
         self.options = own_options(options, RESERVED)
         _check_options(known[architecture], encoder, self.options)

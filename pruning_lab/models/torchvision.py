@@ -44,7 +44,7 @@ class Torchvision(nn.Module):
         self.name = name
         self.classes = classes
         self.in_channels = in_channels
-        # Whoever builds this network again from its attributes has its weights already: no download.
+        # A network that is built again from its attributes has its weights already: no download.
         self.pretrained = False
         self.options = own_options(options, RESERVED)
         special: dict[str, Any] = {}

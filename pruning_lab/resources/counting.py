@@ -19,6 +19,10 @@ from torch import Tensor
 from pruning_lab.common.modules import layer_name
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.structure.id_rows import Remaining
+from pruning_lab.resources.table import COUNTED, TABLE
+
+FLOPS_PER_MAC = 2
+"""A multiplication and an addition."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,18 @@ class Resources:
     layers: dict[str, LayerResources]
     memory: int | None = None
 
+    def counted(self, resource: str) -> int | None:
+        """How much it has of a counted resource; None where the graph does not tell."""
+        return getattr(self, resource)
+
     def fractions_of(self, original: Resources) -> dict[str, float]:
-        """`flops`, `weights`, `bytes` and, where it is known, `memory` as fractions of another model's."""
-        pairs = {name: (getattr(self, name), getattr(original, name)) for name in ("flops", "weights", "bytes")}
-        if self.memory is not None and original.memory is not None:
-            pairs["memory"] = self.memory, original.memory
-        return {name: mine / whole if whole else 1.0 for name, (mine, whole) in pairs.items()}
+        """Every counted resource that is known of both, as a fraction of another model's."""
+        pairs = ((name, self.counted(name), original.counted(name)) for name in COUNTED)
+        return {
+            name: mine / whole if whole else 1.0
+            for name, mine, whole in pairs
+            if mine is not None and whole is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -66,12 +76,17 @@ class Savings:
 
     @property
     def flops(self) -> Tensor:
-        return 2 * self.macs
+        return FLOPS_PER_MAC * self.macs
 
 
 @dataclass(frozen=True)
 class Term:
-    """`coefficient` x the lengths of `factors`: an operator's MACs, or a parameter's elements."""
+    """`coefficient` x the lengths of `factors`: an operator's FLOPs, or a parameter's elements.
+
+    Attributes:
+        kind: the resource that it is a part of, `flops` or `weights`.
+        layer: whose it is; empty where it belongs to no layer.
+    """
 
     kind: str
     layer: str
@@ -80,9 +95,9 @@ class Term:
 
 
 def terms(graph: ChannelGraph) -> Iterator[Term]:
-    """Everything that MACs (kind `macs`) and parameters (kind `weights`) are made of."""
+    """Everything that FLOPs and weights are made of."""
     for cost in graph.costs:
-        yield Term("macs", cost.layer, cost.coefficient, cost.factors)
+        yield Term("flops", cost.layer, FLOPS_PER_MAC * cost.coefficient, cost.factors)
     for name, info in graph.tensors.items():
         if info.trainable:
             fixed = math.prod(size for dim, size in enumerate(info.shape) if dim not in info.axes)
@@ -105,30 +120,34 @@ def measure(graph: ChannelGraph, removed: Tensor | None = None) -> Resources:
         removed: bool [n_groups]; the counts are then those of the model after these groups have left.
     """
     length = len if removed is None else graph.remaining(removed).length
-    totals: dict[str, dict[str, int]] = {"macs": defaultdict(int), "weights": defaultdict(int)}
+    flops: dict[str, int] = defaultdict(int)
+    weights: dict[str, int] = defaultdict(int)
+    totals = {"flops": flops, "weights": weights}
     for term in terms(graph):
         totals[term.kind][term.layer] += term.coefficient * math.prod(map(length, term.factors))
     layers = {
-        name: LayerResources(
-            macs=totals["macs"][name],
-            flops=2 * totals["macs"][name],
-            weights=totals["weights"][name],
-            filters=length(row),
-        )
+        name: LayerResources(flops[name] // FLOPS_PER_MAC, flops[name], weights[name], filters=length(row))
         for name, row in graph.layers.items()
     }
-    macs, weights = sum(totals["macs"].values()), sum(totals["weights"].values())
+    all_flops, all_weights = sum(flops.values()), sum(weights.values())
     memory = None if graph.memory is None else graph.memory.peak_bytes(length)
-    return Resources(macs, 2 * macs, weights, _bytes(graph, length), layers, memory)
+    return Resources(all_flops // FLOPS_PER_MAC, all_flops, all_weights, _bytes(graph, length), layers, memory)
 
 
 def savings(graph: ChannelGraph) -> Savings:
     """What each group alone would save, for all groups at once."""
-    saved = {kind: np.zeros(len(graph), dtype=np.int64) for kind in ("macs", "weights")}
+    saved = {kind: np.zeros(len(graph), dtype=np.int64) for kind in ("flops", "weights")}
     for term in terms(graph):
         for groups, amounts in _saved_by_group(term.coefficient, term.factors):
             saved[term.kind][groups] += amounts
-    return Savings(torch.from_numpy(saved["macs"]), torch.from_numpy(saved["weights"]))
+    return Savings(torch.from_numpy(saved["flops"]) // FLOPS_PER_MAC, torch.from_numpy(saved["weights"]))
+
+
+def savings_of(graph: ChannelGraph, resource: str) -> Tensor:
+    """What each group alone would save of one of the `RANKED` resources, int64 [n_groups]."""
+    if TABLE[resource].peak:
+        return memory_savings(graph)
+    return getattr(savings(graph), resource)
 
 
 NEARLY_FULL = 0.9

@@ -1,6 +1,6 @@
-"""What a step's model costs, beside the original: counted on paper, measured on the clock when somebody asks.
+"""What a model costs, beside the original: counted on paper, measured by a clock at the first look at it.
 
-Knows resources, and not how a clock is read.
+Knows how resources are counted, and not how a clock is read.
 """
 
 from __future__ import annotations
@@ -8,60 +8,63 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from pruning_lab.resources.counting import Resources
+from pruning_lab.resources.table import COUNTED, MEASURED, column
+
+Clock = Callable[[], Mapping[str, float]]
+"""Measures; gives columns of the history, those of the measured fractions (`resources/latency_fraction`) among them."""
 
 
-class Costs(Mapping[str, float]):
-    """Fractions of the original that a model has left, by resource; latency is measured at the first look at it.
+class Fractions(Mapping[str, float]):
+    """Fractions of the original that a model has left, by resource. Each is found out at the first look at it, once.
 
     Args:
-        now: the model's resources.
-        clock: measures; gives rows of the history, `resources/latency_fraction` among them.
+        model: the model's resources, or what counts them.
+        original: those of the model that it is a part of.
+        clock: measures the others; None: they can't be told.
+        known: counted fractions that are known without counting.
     """
 
-    def __init__(self, now: Resources, original: Resources, clock: Callable[[], dict[str, float]]) -> None:
-        self.now = now
-        self._fractions = now.fractions_of(original)
-        self._clock = clock
+    def __init__(
+        self,
+        model: Resources | Callable[[], Resources],
+        original: Resources,
+        clock: Clock | None = None,
+        known: Mapping[str, float] | None = None,
+    ) -> None:
+        self._model, self._original, self._clock = model, original, clock
+        self._counted: dict[str, float] = dict(known or {})
         self._measured: dict[str, float] = {}
 
-    def __getitem__(self, resource: str) -> float:
-        if resource != "latency":
-            return self._fractions[resource]
-        if not self._measured:
-            self._measured = self._clock()
-        return self._measured["resources/latency_fraction"]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from (*self._fractions, "latency")
-
-    def __len__(self) -> int:
-        return len(self._fractions) + 1
+    @property
+    def now(self) -> Resources:
+        """The model's resources."""
+        if not isinstance(self._model, Resources):
+            self._model = self._model()
+        return self._model
 
     @property
     def row(self) -> dict[str, float]:
-        """All that is known so far, under the names of the history."""
-        counts = {name: getattr(self.now, name) for name in ("macs", *self._fractions)}
-        row = {f"resources/{name}": float(value) for name, value in counts.items()}
-        return row | {f"resources/{name}_fraction": value for name, value in self._fractions.items()} | self._measured
-
-
-Fractions = Mapping[str, float]
-
-
-class LazyFractions(Mapping[str, float]):
-    """Fractions of which some are found out only when somebody asks, and then once."""
-
-    def __init__(self, sources: Mapping[str, float | Callable[[], float]]) -> None:
-        self._sources = dict(sources)
+        """Counts and counted fractions, and what was measured so far, under the names of the history."""
+        fractions = self.now.fractions_of(self._original)
+        counts = {"macs": self.now.macs} | {name: self.now.counted(name) for name in fractions}
+        row = {f"resources/{name}": float(count) for name, count in counts.items() if count is not None}
+        return row | {column(name): fraction for name, fraction in fractions.items()} | self._measured
 
     def __getitem__(self, resource: str) -> float:
-        found = self._sources[resource]
-        if callable(found):
-            found = self._sources[resource] = found()
-        return found
+        if resource in MEASURED:
+            return self._measure()[column(resource)]
+        if resource not in self._counted:
+            self._counted |= self.now.fractions_of(self._original) | self._counted
+        return self._counted[resource]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._sources)
+        yield from (name for name in COUNTED if self._original.counted(name) is not None)
+        yield from MEASURED if self._clock is not None else ()
 
     def __len__(self) -> int:
-        return len(self._sources)
+        return sum(1 for _ in self)
+
+    def _measure(self) -> dict[str, float]:
+        if not self._measured and self._clock is not None:
+            self._measured = dict(self._clock())
+        return self._measured

@@ -1,42 +1,91 @@
-"""Running totals of a model's resources while groups are struck off one by one, before anything is cut.
+"""Running totals of a model's resources while groups are removed one by one, before anything is cut.
 
-Knows the graph's arrays and `resources`. Striking off one group touches only the terms that the group occurs in.
+Knows the graph's arrays and `resources`. Removing one group touches only the terms that the group occurs in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources.counting import Term, group_counts, terms
+from pruning_lab.resources.table import BY_LAYER
 
-NOBODY = -1
-"""No group's id."""
+Place = tuple[str, str]
+"""What is counted (`filters`, or a resource that layers have a share of), and the layer."""
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What the removal of a group would do to totals.
+
+    Attributes:
+        group: its id.
+        lost: place -> how much that layer would lose.
+        left: place -> how much it would have left.
+        terms: index of a term, its lengths and its size without the group.
+        done_before: how many removals the totals had behind them.
+    """
+
+    group: int
+    lost: Mapping[Place, int]
+    left: Mapping[Place, int]
+    terms: tuple[tuple[int, list[int], int], ...]
+    done_before: int
 
 
 class RunningTotals:
-    """MACs, weights and filters, in total and by layer, minus the groups that were struck off.
+    """FLOPs, weights and filters, in total and by layer, minus the groups that were removed.
 
     Attributes:
-        totals: `macs` and `weights` of the whole model.
-        by_layer: (kind, layer) -> macs, weights or filters of that layer.
+        totals: resource -> count of the whole model.
+        by_layer: place -> count of that layer.
     """
 
     def __init__(self, graph: ChannelGraph) -> None:
-        self.totals = {"macs": 0, "weights": 0}
-        self.by_layer: dict[tuple[str, str], int] = {}
+        self.totals = dict.fromkeys(BY_LAYER, 0)
+        self.by_layer: dict[Place, int] = {}
         self._terms: list[tuple[str, str, int, list[int], int]] = []
-        self._asked: tuple[int, list[tuple[int, list[int], int]]] = NOBODY, []
+        self._removed = 0
         occurrences = _Occurrences(len(graph))
         for term in terms(graph):
             self._add(term, occurrences)
         for name, row in graph.layers.items():
             self._add(Term("filters", name, 1, (row,)), occurrences)
         self._in_order = occurrences.by_group()
+
+    def without(self, group: int) -> Removal:
+        """What the removal of a group, which is still there, would do. Nothing changes before `take`."""
+        changed = []
+        lost: dict[Place, int] = {}
+        for index, counts in self._in_order(group):
+            kind, layer, coefficient, lengths, size = self._terms[index]
+            left = [length - count for length, count in zip(lengths, counts, strict=True)]
+            rest = coefficient * math.prod(left)
+            changed.append((index, left, rest))
+            lost[kind, layer] = lost.get((kind, layer), 0) + size - rest
+        still = {place: self.by_layer[place] - loss for place, loss in lost.items()}
+        return Removal(group, lost, still, tuple(changed), self._removed)
+
+    def take(self, removal: Removal) -> None:
+        """Remove a group.
+
+        Raises:
+            ValueError: other groups were removed since `without` said what this one would do.
+        """
+        if removal.done_before != self._removed:
+            raise ValueError(f"the removal of group {removal.group} was worked out for other totals; ask again")
+        for index, left, rest in removal.terms:
+            kind, layer, coefficient, _, _ = self._terms[index]
+            self._terms[index] = (kind, layer, coefficient, left, rest)
+        for (kind, layer), loss in removal.lost.items():
+            self._book(kind, layer, -loss)
+        self._removed += 1
 
     def _add(self, term: Term, occurrences: _Occurrences) -> None:
         lengths = [len(row) for row in term.factors]
@@ -49,33 +98,6 @@ class RunningTotals:
         if kind in self.totals:
             self.totals[kind] += amount
         self.by_layer[kind, layer] = self.by_layer.get((kind, layer), 0) + amount
-
-    def _without(self, group: int) -> list[tuple[int, list[int], int]]:
-        """Every term that a group occurs in: its index, and its lengths and size without the group."""
-        if self._asked[0] != group:  # whoever strikes a group has asked for its changes just before
-            found = []
-            for index, counts in self._in_order(group):
-                _, _, coefficient, lengths, _ = self._terms[index]
-                left = [length - count for length, count in zip(lengths, counts, strict=True)]
-                found.append((index, left, coefficient * math.prod(left)))
-            self._asked = group, found
-        return self._asked[1]
-
-    def changes(self, group: int) -> dict[tuple[str, str], int]:
-        """(kind, layer) -> what that layer would lose with this group, which has not been struck off."""
-        lost: dict[tuple[str, str], int] = {}
-        for index, _, rest in self._without(group):
-            kind, layer, _, _, size = self._terms[index]
-            lost[kind, layer] = lost.get((kind, layer), 0) + size - rest
-        return lost
-
-    def remove(self, group: int) -> None:
-        """Take a group off the totals, once."""
-        for index, left, rest in self._without(group):
-            kind, layer, coefficient, _, size = self._terms[index]
-            self._terms[index] = (kind, layer, coefficient, left, rest)
-            self._book(kind, layer, rest - size)
-        self._asked = NOBODY, []
 
 
 class _Occurrences:

@@ -3,24 +3,18 @@
 from pruning_lab.selection.amounts import Groups, ShareOf, ShareOfGroups, ShareOfRemaining
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.selection import Choice, Selection
-from pruning_lab.selection.stopping import All, AnyOf, Both, Budget, Either, Flops, Latency, Memory, StopRule, Weights
+from pruning_lab.selection.stopping import All, AnyOf, Budget, StopRule
 
 __all__ = [
     "All",
     "AnyOf",
-    "Both",
     "Budget",
     "Choice",
-    "Either",
     "Floors",
-    "Flops",
     "Groups",
-    "Latency",
-    "Memory",
     "Selection",
     "ShareOf",
     "ShareOfGroups",
     "ShareOfRemaining",
     "StopRule",
-    "Weights",
 ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.resources.fractions import Fractions
 from pruning_lab.resources.table import COUNTED
 
 
@@ -17,8 +16,8 @@ class Progress:
     Latency can't be told without a cut: as long as the step goes on, it is what it was at the start.
     """
 
-    before: Fractions
-    now: Fractions
+    before: Mapping[str, float]
+    now: Mapping[str, float]
     groups: int
     removed: int
 

@@ -1,33 +1,34 @@
-"""What a step has picked so far, and what the model would cost without it. Knows resources, not scores nor budgets."""
+"""What a step has chosen to remove, and what the model would cost without it. Knows resources; no score, no budget."""
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Callable, Mapping
-from functools import cache, partial
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources.counting import Resources, measure, memory_savings
-from pruning_lab.resources.fractions import Fractions, LazyFractions
-from pruning_lab.resources.running_totals import RunningTotals
-from pruning_lab.resources.table import COUNTED
+from pruning_lab.resources.fractions import Fractions
+from pruning_lab.resources.running_totals import Removal, RunningTotals
+from pruning_lab.resources.table import BY_LAYER, MEASURED, column
 from pruning_lab.selection.rounding import Rounding
 
 
 class CutPlan:
-    """The groups that a step has picked, and what is left of the resources without those that will leave.
+    """The groups that a step has chosen, and what is left of the resources without those that will leave.
+
+    Args:
+        measured: fractions of what only a run can tell, of the model as it is; each is looked up when it is asked for.
 
     Attributes:
-        chosen: bool [n_groups], all that were picked.
+        chosen: bool [n_groups], all that were chosen.
         totals: resources without them.
         rounding: gives some of them back, None gives none.
         now: fractions of the original without those that will leave.
     """
 
-    def __init__(self, graph: ChannelGraph, original: Resources, measured: Fractions) -> None:
+    def __init__(self, graph: ChannelGraph, original: Resources, measured: Mapping[str, float] | None) -> None:
         self.totals = RunningTotals(graph)
         self.chosen = torch.zeros(len(graph), dtype=torch.bool)
         self.rounding: Rounding | None = None
@@ -36,11 +37,11 @@ class CutPlan:
         self._graph, self._original, self._measured = graph, original, measured
         self.now = self._fractions(self._leaving)
 
-    def add(self, group: int) -> None:
-        """Pick a group."""
-        self.totals.remove(group)
-        self.chosen[group] = True
-        if self.rounding is None or self.rounding.pick(group):
+    def add(self, removal: Removal) -> None:
+        """Choose a group."""
+        self.totals.take(removal)
+        self.chosen[removal.group] = True
+        if self.rounding is None or self.rounding.choose(removal.group):
             self._leaving, self._takes_room = self.leaving(), None
             self.now = self._fractions(self._leaving)
 
@@ -56,19 +57,17 @@ class CutPlan:
         return bool(self._takes_room[group])
 
     def leaving(self) -> Tensor:
-        """Bool [n_groups]: what was picked and isn't given back."""
+        """Bool [n_groups]: what was chosen and isn't given back."""
         return self.chosen.clone() if self.rounding is None else self.rounding.given_back(self.chosen)
 
     def _fractions(self, leaving: Tensor) -> Fractions:
-        @cache
-        def on_paper() -> Mapping[str, float]:
-            return measure(self._graph, leaving).fractions_of(self._original)
-
-        sources: dict[str, float | Callable[[], float]] = {}
-        for name in COUNTED:
-            if name != "memory" or self._graph.memory is not None:
-                sources[name] = partial(lambda resource: on_paper()[resource], name)
-        if self.rounding is None:  # the totals knows these at once
-            sources["flops"] = self.totals.totals["macs"] / max(self._original.macs, 1)
-            sources["weights"] = self.totals.totals["weights"] / max(self._original.weights, 1)
-        return ChainMap(LazyFractions(sources), self._measured)  # type: ignore[arg-type]
+        known = {}
+        if self.rounding is None:  # then the totals are those of the groups that will leave
+            known = {name: self.totals.totals[name] / max(self._original.counted(name) or 0, 1) for name in BY_LAYER}
+        measured = self._measured
+        clock = (
+            None
+            if measured is None
+            else lambda: {column(name): measured[name] for name in MEASURED if name in measured}
+        )
+        return Fractions(lambda: measure(self._graph, leaving), self._original, clock, known)

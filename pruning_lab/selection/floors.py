@@ -1,4 +1,4 @@
-"""The fraction of a layer that must stay. Knows modules' names and types, and the totals of resources.
+"""The fraction of a layer that must stay. Knows modules' names and types, and what a removal leaves of a layer.
 
 A layer's floor is its own entry (its exact name, else the first pattern that fits), else the default for its module's
 type, else 1: it is not cut.
@@ -16,10 +16,11 @@ from torch import nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources.counting import Resources
-from pruning_lab.resources.running_totals import RunningTotals
+from pruning_lab.resources.running_totals import Place, Removal
+from pruning_lab.resources.table import BY_LAYER
 
-KINDS = {"filters": "filters", "flops": "macs", "weights": "weights"}
-"""What a floor can be on -> the kind under which the totals books it."""
+KINDS = ("filters", *BY_LAYER)
+"""What a floor can be on."""
 
 Entry = float | Mapping[str, float]
 
@@ -28,13 +29,13 @@ Entry = float | Mapping[str, float]
 class LayerFloors:
     """Resolved floors: (kind, layer) -> the count that must stay."""
 
-    least: Mapping[tuple[str, str], float]
+    least: Mapping[Place, float]
 
-    def binding(self, totals: RunningTotals, group: int) -> str | None:
-        """The layer whose floor forbids that the group leaves, None if none does."""
-        for (kind, layer), lost in totals.changes(group).items():
-            if lost and totals.by_layer[kind, layer] - lost < self.least.get((kind, layer), 0):
-                return layer
+    def binding(self, removal: Removal) -> str | None:
+        """The layer whose floor forbids a removal, None if none does."""
+        for place, lost in removal.lost.items():
+            if lost and removal.left[place] < self.least.get(place, 0):
+                return place[1]
         return None
 
 
@@ -60,12 +61,11 @@ class Floors:
             LabError: an entry in `by_module` fits no layer.
         """
         self._check_names(list(graph.layers))
-        least: dict[tuple[str, str], float] = {}
+        least: dict[Place, float] = {}
         for layer in graph.layers:
-            for what, fraction in self.lookup(layer, _type_of(model, layer)).items():
-                resource = original.layers[layer]
-                count = {"filters": graph.original_widths[layer], "flops": resource.macs, "weights": resource.weights}
-                least[KINDS[what], layer] = fraction * count[what]
+            for kind, fraction in self.lookup(layer, _type_of(model, layer)).items():
+                whole = graph.original_widths[layer] if kind == "filters" else getattr(original.layers[layer], kind)
+                least[kind, layer] = fraction * whole
             least["filters", layer] = max(1, least.get(("filters", layer), 0))
         return LayerFloors(least)
 
@@ -88,12 +88,12 @@ class Floors:
 
 def _entry(key: str, item: Entry) -> dict[str, float]:
     entry = dict(item) if isinstance(item, Mapping) else {"filters": item}
-    for what, fraction in entry.items():
-        if what not in KINDS:
-            raise LabError(f"{key}.{what} is not known; a floor is on one of {', '.join(KINDS)}")
+    for kind, fraction in entry.items():
+        if kind not in KINDS:
+            raise LabError(f"{key}.{kind} is not known; a floor is on one of {', '.join(KINDS)}")
         if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
             raise LabError(f"{key}={fraction} must be a fraction in [0, 1]; for 20 % write 0.2")
-    return {what: float(fraction) for what, fraction in entry.items()}
+    return {kind: float(fraction) for kind, fraction in entry.items()}
 
 
 def _type_of(model: nn.Module, layer: str) -> str:

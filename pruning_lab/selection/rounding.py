@@ -25,7 +25,7 @@ def check_multiple(multiple: int) -> int:
 
 
 class Rounding:
-    """The widths of one step's model while groups are picked to leave it.
+    """The widths of one step's model while groups are chosen to leave it.
 
     Args:
         order: group ids, those that leave first in front.
@@ -42,7 +42,7 @@ class Rounding:
             for group in row.tolist():
                 self._places.setdefault(group, []).append(name)
 
-    def pick(self, group: int) -> bool:
+    def choose(self, group: int) -> bool:
         """A group is to leave; whether all its layers fit then, so that nothing of them would be given back."""
         for name in self._places[group]:
             self._width[name] -= 1

@@ -1,7 +1,7 @@
 """Which groups leave in this step. Knows scores, floors and resources; not where the scores come from.
 
 Groups leave in the order of their rank, lowest first, as long as no floor forbids it, until the step's amount is
-reached or the budget is met. Where widths are rounded, more are picked until what is not given back is enough.
+reached or the budget is met. Where widths are rounded, more are chosen until what is not given back is enough.
 """
 
 from __future__ import annotations
@@ -14,20 +14,13 @@ from torch import Tensor
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.resources.counting import Resources, memory_savings, savings
-from pruning_lab.resources.fractions import Fractions
-from pruning_lab.resources.table import RESOURCES
+from pruning_lab.resources.counting import Resources, savings_of
+from pruning_lab.resources.table import RANKED, RESOURCES, TABLE
 from pruning_lab.selection.amounts import Amount, Progress
 from pruning_lab.selection.cut_plan import CutPlan
 from pruning_lab.selection.floors import LayerFloors
 from pruning_lab.selection.rounding import Rounding, check_multiple
 from pruning_lab.selection.stopping import StopRule
-
-PREFERRED = ("flops", "weights", "memory")
-"""What a group is known to save, and the ranking may prefer."""
-
-STANDS_FOR = {"bytes": "weights", "latency": "flops"}
-"""An unmet resource that no saving is known of -> the one whose savings steer the selection instead."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class Choice:
         groups: bool [n_groups].
         preference: how much each resource mattered in the ranking.
         bound: layers whose floors forbade that others left.
-        given_back: groups that were picked, and stay because of rounding.
+        given_back: groups that were chosen at first, and stay because of rounding.
     """
 
     groups: Tensor
@@ -55,8 +48,8 @@ class Selection:
             like them.
         prefer: how much each resource matters, `{flops: a, weights: b, memory: c}`.
         per_saving: rank by score over the preferred saving, instead of by score alone. While only some of several
-            budgets are unmet, ranks are always per saving of those: for latency, which nobody can tell without
-            running, of FLOPs.
+            budgets are unmet, ranks are always per saving of those: for latency, which can't be told without running,
+            of FLOPs.
         round_to: every layer keeps a multiple of so many filters, or as many as it had in the original.
     """
 
@@ -71,9 +64,9 @@ class Selection:
         self.prefer = {"flops": 1.0, "weights": 0.0, **(prefer or {})}
         self.per_saving = per_saving
         self.round_to = check_multiple(round_to)
-        unknown = set(self.prefer) - set(PREFERRED)
+        unknown = set(self.prefer) - set(RANKED)
         if unknown:
-            raise LabError(f"selection.prefer.{min(unknown)} is not known; use {', '.join(PREFERRED)}")
+            raise LabError(f"selection.prefer.{min(unknown)} is not known; use {', '.join(RANKED)}")
         if min(self.prefer.values()) < 0 or sum(self.prefer.values()) <= 0:
             raise LabError("selection.prefer needs weights that are not negative, and one that is positive")
 
@@ -84,7 +77,7 @@ class Selection:
         floors: LayerFloors,
         stop: StopRule,
         original: Resources,
-        measured: Fractions | None = None,
+        measured: Mapping[str, float] | None = None,
     ) -> Choice:
         """Choose groups.
 
@@ -93,10 +86,11 @@ class Selection:
             original: resources of the base.
             measured: fractions of what only a run can tell, of the model as it is.
         """
-        plan = CutPlan(graph, original, measured or {})
+        plan = CutPlan(graph, original, measured)
         start, unmet = plan.now, stop(plan.now)
         preference, steered = self._preference(unmet, stop)
         wanted = {name: much for name, much in preference.items() if much > 0} if self.per_saving or steered else {}
+        peaks_alone = bool(wanted) and all(TABLE[name].peak for name in wanted)
         ranks = _ranks(scores, graph, wanted, original)
         order = ranks.argsort(stable=True)
         if self.round_to > 1:
@@ -105,11 +99,12 @@ class Selection:
         for group in order[(graph.prunable & (ranks < torch.inf))[order]].tolist():
             if not stop(plan.now) or self.amount(Progress(start, plan.now, len(graph), plan.count), unmet):
                 break
-            if [*wanted] == ["memory"] and not plan.takes_room(group):
+            if peaks_alone and not plan.takes_room(group):
                 continue
-            layer = floors.binding(plan.totals, group)
+            removal = plan.totals.without(group)
+            layer = floors.binding(removal)
             if layer is None:
-                plan.add(group)
+                plan.add(removal)
             else:
                 bound[layer] = None
         groups = plan.leaving()
@@ -119,7 +114,7 @@ class Selection:
         """How much each resource matters in this step, and whether unmet budgets decided that."""
         if not unmet or stop(dict.fromkeys(RESOURCES, 1.0)) == unmet:
             return self.prefer, False
-        wanted = {STANDS_FOR.get(resource, resource) for resource in unmet}
+        wanted = {TABLE[resource].ranked_by for resource in unmet}
         return {**dict.fromkeys(self.prefer, 0.0), **dict.fromkeys(sorted(wanted), 1.0)}, True
 
 
@@ -132,6 +127,5 @@ def _ranks(scores: Tensor, graph: ChannelGraph, preference: Mapping[str, float],
         return scores.double()
     saving = torch.zeros(len(graph), dtype=torch.float64)
     for name, matters in preference.items():
-        saved = memory_savings(graph) if name == "memory" else getattr(savings(graph), name)
-        saving += matters * saved / (getattr(original, name) or 1)
+        saving += matters * savings_of(graph, name) / (original.counted(name) or 1)
     return torch.where(saving > 0, scores.double() / saving, torch.inf)

@@ -17,12 +17,14 @@ from pruning_lab.checkpoint.folder import Builder
 from pruning_lab.common.errors import LabError
 from pruning_lab.data import SegmentationData
 from pruning_lab.graph.tracing.connections import Connections
-from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
 from pruning_lab.lab.output.commit import git_commit
 from pruning_lab.lab.output.console import ConsoleReporter
+from pruning_lab.lab.output.history import SUMMARY
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
 from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain
+from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.training.compute import ComputeSettings
 
 BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm", "drop_unused")
@@ -42,7 +44,13 @@ def recorded(config: DictConfig, data: SegmentationData, folder: Path, choices: 
 
 
 def prepared_data(config: DictConfig) -> SegmentationData:
-    """The data that a config describes; what the config leaves to the data is filled in."""
+    """The data that a config describes; what the config leaves to the data is filled in.
+
+    Raises:
+        LabError: `returns` names no summary metric, which is said before anything is read; or what the data raises.
+    """
+    if config.returns not in SUMMARY:
+        raise LabError(f"returns={config.returns} is no summary metric of a run; use one of {', '.join(SUMMARY)}")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     data: SegmentationData = build(config.data)
@@ -53,37 +61,58 @@ def prepared_data(config: DictConfig) -> SegmentationData:
 def assemble(config: DictConfig, data: SegmentationData, folder: Path, choices: Mapping[str, Any]) -> Experiment:
     """The experiment that a filled config describes. Writes nothing."""
     fill_null(config.tracking, run_name=_run_name(config, choices))
+    return Experiment(
+        model=_model_part(config, data),
+        data=DataPart(data, build(config.augmentation), build(config.loader)),
+        training=_training_part(config),
+        pruning=_pruning_part(config),
+        output=_output_part(config, folder, choices),
+    )
+
+
+def _model_part(config: DictConfig, data: SegmentationData) -> ModelPart:
     model = plain(config.model)
     arguments = {key: value for key, value in model.items() if key not in ("_target_", "_convert_")}
-    return Experiment(
-        build_model=_model_builder(config, data),
-        builder=Builder(model["_target_"], arguments),
-        data=data,
-        augmentation=build(config.augmentation),
-        make_loaders=build(config.loader),
+    return ModelPart(
+        _model_builder(config, data), Builder(model["_target_"], arguments), connections=connections_of(config)
+    )
+
+
+def _training_part(config: DictConfig) -> TrainingPart:
+    return TrainingPart(
         loss=build(config.loss),
         base=build(config.base),
+        recovery=build(config.recovery),
+        distillation=build(config.distillation),
+        settings=ComputeSettings(config.device, config.precision, config.channels_last, config.clip_norm),
+        bases=Path(config.bases).absolute(),
+        base_recipe=_base_recipe(config),
+        seed=config.seed,
+        deterministic=config.deterministic,
+    )
+
+
+def _pruning_part(config: DictConfig) -> PruningPart:
+    return PruningPart(
         importance=build(config.importance),
         selection=build(config.selection),
         floors=build(config.floors),
         stop=build(config.stop),
         compensation=build(config.compensation),
-        recovery=build(config.recovery),
-        distillation=build(config.distillation),
         validation=build(config.validation),
         latency=build(config.latency),
+        max_steps=config.max_steps,
+        verify=config.verify,
+        check=config.check,
+    )
+
+
+def _output_part(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> OutputPart:
+    return OutputPart(
+        folder=folder,
+        root=Path(config.output_root).absolute(),
         tracker=build(config.tracking),
         reporter=ConsoleReporter(),
-        settings=ComputeSettings(config.device, config.precision, config.channels_last, config.clip_norm),
-        folder=folder,
-        output_root=Path(config.output_root).absolute(),
-        base_cache=Path(config.base_cache).absolute(),
-        base_recipe=_base_recipe(config),
-        seed=config.seed,
-        deterministic=config.deterministic,
-        verify=config.verify,
-        connections=connections_of(config),
-        max_steps=config.max_steps,
         parameters=flat_parameters(config, choices),
         tags={
             "git_commit": git_commit(Path(__file__).parent),
@@ -101,7 +130,7 @@ def fill_from_data(config: DictConfig, data: SegmentationData) -> None:
     for resource in RESOURCES:
         if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
             fill_null(config.validation.promise, **{resource: config.stop[resource]})
-    fill_null(config.validation.promise, either=str(config.stop.get("_target_")).endswith((".Either", ".AnyOf")))
+    fill_null(config.validation.promise, either=bool(getattr(build(config.stop), "one_is_enough", False)))
 
 
 def connections_of(config: DictConfig) -> Connections | None:
@@ -130,7 +159,7 @@ def _run_name(config: DictConfig, choices: Mapping[str, Any]) -> str:
 
 def _base_recipe(config: DictConfig) -> dict[str, Any]:
     recipe = {key: plain(config[key]) for key in BASE_KEYS}
-    recipe["base"] = {key: value for key, value in recipe["base"].items() if key != "cache"}
+    recipe["base"] = {key: value for key, value in recipe["base"].items() if key != "reuse"}
     return {**recipe, "batch_size": config.loader.get("batch_size")}
 
 
@@ -138,8 +167,9 @@ def _command() -> str:
     return "python -m pruning_lab " + shlex.join(sys.argv[1:])
 
 
-def returned(config: DictConfig, summary: Mapping[str, float]) -> float:
-    """The summary metric that `returns` names. Raises LabError where there is none of that name."""
+def returned(config: DictConfig, summary: Mapping[str, float]) -> Outcome:
+    """What a run's summary makes of a task. Raises LabError where `returns` names none of its metrics."""
     if config.returns not in summary:
         raise LabError(f"returns={config.returns} is not in the run's summary; use one of {', '.join(sorted(summary))}")
-    return summary[config.returns]
+    met = summary.get("budget_met")
+    return Outcome(summary[config.returns], None if met is None else bool(met))

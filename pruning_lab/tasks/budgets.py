@@ -14,13 +14,14 @@ from pruning_lab.lab.output.run_folder import HYDRA_FOLDER
 from pruning_lab.lab.several_budgets import prune_to_each
 from pruning_lab.resources.table import COUNTED
 from pruning_lab.tasks.assembly import fill_from_data, prepared_data
+from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.tasks.prune import pruning_of, returned
 
 PRUNE = {"_target_": "pruning_lab.tasks.prune.prune", "_partial_": True}
 """The task of each budget's run, as conf/task/prune.yaml has it."""
 
 
-def budgets(config: DictConfig, folder: Path, choices: Mapping[str, Any], limits: Sequence[float]) -> float:
+def budgets(config: DictConfig, folder: Path, choices: Mapping[str, Any], limits: Sequence[float]) -> Outcome:
     """Prune to several budgets; returns the summary metric of the tightest.
 
     Args:

@@ -8,16 +8,33 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
 from hydra.utils import get_method, instantiate
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.tasks.outcome import Outcome
+from pruning_lab.tasks.values import annotations_of, check_known, check_ranges, check_value
+
+BUILT_EARLY = (
+    "loader",
+    "loss",
+    "base",
+    "selection",
+    "floors",
+    "stop",
+    "recovery",
+    "distillation",
+    "validation",
+    "latency",
+    "tracking",
+)
+"""Groups that are built once before any data is read, so that an impossible value is said at once."""
 
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
@@ -52,11 +69,13 @@ class LabConfig:
     clip_norm: float | None = None
     deterministic: bool = MISSING
     verify: bool = MISSING
+    check: bool = MISSING
     drop_unused: bool = MISSING
     connections: str | None = None
     max_steps: int | None = None
     output_root: str = MISSING
-    base_cache: str = MISSING
+    bases: str = MISSING
+    may_lack: list[str] = field(default_factory=list)
     returns: str = MISSING
 
 
@@ -75,14 +94,32 @@ def conf_folder() -> Path:
 def check_keys(config: DictConfig) -> None:
     """Hold every key beside a `_target_` against the parameters of what it names.
 
+    Those that `may_lack` lists are taken out where they are no parameters.
+
     Raises:
         LabError: a key is no parameter, a parameter without a default is missing, or the target can't be found.
     """
+    _leave_out(config)
     for path, node in _targets(config, ""):
         target = OmegaConf.to_container(node, resolve=False)["_target_"]  # type: ignore[index, call-overload]
         signature = _signature(path, str(target))
         if signature is not None:
             _check_node(path, node, str(target), signature)
+            _check_values(path, node, find(f"{path}._target_", str(target)))
+
+
+def _leave_out(config: DictConfig) -> None:
+    for path in config.get("may_lack", ()):
+        parent, _, key = path.rpartition(".")
+        node = OmegaConf.select(config, parent)
+        if not OmegaConf.is_dict(node) or key not in node or OmegaConf.is_missing(node, "_target_"):
+            continue
+        signature = _signature(parent, str(node.get("_target_")))
+        if signature is not None and key not in signature.parameters:
+            with open_dict(node):
+                del node[key]
+    if config.get("may_lack"):
+        config.may_lack = []
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
@@ -140,6 +177,24 @@ def _check_node(path: str, node: DictConfig, target: str, signature: inspect.Sig
             raise LabError(f"{path}.{parameter.name} is missing; {target} needs it")
 
 
+def _check_values(path: str, node: DictConfig, target: Callable[..., Any]) -> None:
+    """Hold plain values against the target's annotations; null may still be filled in from the data."""
+    annotations = annotations_of(target)
+    for key in node:
+        annotation = annotations.get(str(key), annotations.get("**"))
+        if key in HYDRA_KEYS or annotation is None or OmegaConf.is_missing(node, key) or node[key] is None:
+            continue
+        value = plain(node[key])
+        if not _holds_target(value):
+            check_value(f"{path}.{key!s}", value, annotation)
+
+
+def _holds_target(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "_target_" in value or any(map(_holds_target, value.values()))
+    return isinstance(value, list) and any(map(_holds_target, value))
+
+
 def build(node: Any, **more: Any) -> Any:
     """What a node describes: its `_target_` called with its keys, nested nodes first.
 
@@ -170,7 +225,7 @@ def flat_parameters(config: DictConfig, choices: Mapping[str, Any]) -> dict[str,
     """Short, grouped names for the tracking store: `importance: ipad`, `importance.omega: 0.5`, ..."""
     flat: dict[str, Any] = {}
     for group, choice in choices.items():
-        name = group.rpartition("@")[2].strip("/")
+        name = group.rpartition("@")[2].strip("/").replace("/", ".")
         if (choice is not None and not name.startswith("hydra") and name in config) or "." in name:
             flat[name] = choice
     for key, value in leaves(plain(config)):
@@ -196,7 +251,7 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, tree
 
 
-def run_task(config: DictConfig, folder: str, choices: Mapping[str, Any]) -> Any:
+def run_task(config: DictConfig, folder: str, choices: Mapping[str, Any]) -> Outcome:
     """Check a config, and hand it to its task.
 
     Args:
@@ -206,6 +261,10 @@ def run_task(config: DictConfig, folder: str, choices: Mapping[str, Any]) -> Any
     for key in LabConfig.__dataclass_fields__:
         if OmegaConf.is_missing(config, key):
             raise LabError(f"{key} is not set; choose an option, e.g. on the command line: {key}=...")
+    check_known(config, list(LabConfig.__dataclass_fields__))
     check_keys(config)
+    check_ranges(config)
+    for group in BUILT_EARLY:
+        build(config[group])
     task = build(config.task)
-    return task(config, Path(folder), choices)
+    return task(config, Path(folder), choices) or Outcome()

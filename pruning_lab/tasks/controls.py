@@ -15,6 +15,7 @@ from pruning_lab.lab import controls
 from pruning_lab.lab.output.run_folder import Run, read_run
 from pruning_lab.tasks.assembly import BASE_KEYS, experiment_of, returned
 from pruning_lab.tasks.config import leaves, plain
+from pruning_lab.tasks.outcome import Outcome
 
 SHARED_KEYS = (*BASE_KEYS, "recovery", "distillation", "selection", "max_steps")
 """What a control that goes through the steps of a run shares with it."""
@@ -22,7 +23,7 @@ SHARED_KEYS = (*BASE_KEYS, "recovery", "distillation", "selection", "max_steps")
 
 def scratch(
     config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str, same: str = "epochs", trust: bool = False
-) -> float:
+) -> Outcome:
     """Control: train the pruned network of a finished run from fresh weights.
 
     Args:
@@ -36,7 +37,7 @@ def scratch(
     return returned(config, controls.scratch(experiment, reference, same, trusted))
 
 
-def flat(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str, same: str = "epochs") -> float:
+def flat(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str, same: str = "epochs") -> Outcome:
     """Control: train a U-Net that is as narrow at every level, with as many weights as a finished run's network.
 
     Args:
@@ -48,7 +49,7 @@ def flat(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str,
     return returned(config, controls.flat(experiment, reference, same))
 
 
-def train_longer(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str) -> float:
+def train_longer(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str) -> Outcome:
     """Control: give the base all the recoveries of a finished run, without its cuts.
 
     Args:
@@ -74,7 +75,7 @@ def run_to_compare_with(config: DictConfig, folder: str, shared: Sequence[str]) 
         if key not in run.config:
             continue
         here, there = (dict(leaves(plain(of[key]), key)) for of in (config, run.config))
-        for name in sorted((here.keys() | there.keys()) - {"base.cache"}):
+        for name in sorted((here.keys() | there.keys()) - {"base.reuse"}):
             if here.get(name) != there.get(name):
                 raise LabError(
                     f"{name} is {here.get(name)} here and {there.get(name)} in {folder}: a control differs from its "

@@ -17,9 +17,10 @@ from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.run_folder import RANDOM_CONTROLS
 from pruning_lab.tasks.assembly import prepared_data, recorded, returned
 from pruning_lab.tasks.controls import SHARED_KEYS, run_to_compare_with
+from pruning_lab.tasks.outcome import Outcome
 
 
-def prune(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:
+def prune(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Outcome:
     """Prune a network; returns the summary metric that `returns` names."""
     return returned(config, lab.prune(pruning_of(config, prepared_data(config), folder, choices)))
 
@@ -28,8 +29,9 @@ def pruning_of(config: DictConfig, data: SegmentationData, folder: Path, choices
     """The experiment that prunes as a filled config says; the config is written to the run's folder."""
     experiment = recorded(config, data, folder, choices)
     if choices.get("importance") in RANDOM_CONTROLS:
-        experiment = replace(experiment, tags={**experiment.tags, "control": choices["importance"]})
-    if isinstance(experiment.importance, RandomAtWidths):
+        tags = {**experiment.output.tags, "control": choices["importance"]}
+        experiment = replace(experiment, output=replace(experiment.output, tags=tags))
+    if isinstance(experiment.pruning.importance, RandomAtWidths):
         run = run_to_compare_with(config, config.importance.run, SHARED_KEYS)
         experiment = controls.to_the_widths_of(run, experiment)
     return experiment

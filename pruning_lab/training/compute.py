@@ -4,8 +4,9 @@ import contextlib
 import math
 import os
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +16,14 @@ from pruning_lab.common.errors import LabError
 
 _AUTOCAST_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 PRECISIONS = ("float32", *_AUTOCAST_TYPES)
+
+
+@runtime_checkable
+class Travels(Protocol):
+    """Batches that know a faster way to a device than being moved there one by one."""
+
+    def on(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches on the device, image float [N, C, H, W] and mask int64 [N, H, W]."""
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -84,6 +93,11 @@ class ComputeSettings:
         layout = torch.channels_last if self.channels_last else torch.preserve_format
         image = image.to(self.device, non_blocking=True, memory_format=layout)
         return image, mask.to(self.device, non_blocking=True)
+
+    def bring(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """All the batches, one after another, on this device and in this layout."""
+        for image, mask in batches.on(torch.device(self.device)) if isinstance(batches, Travels) else batches:
+            yield self.move(image, mask)
 
     def logits(self, model: nn.Module, image: Tensor) -> Tensor:
         """The model's logits [N, classes, H, W] for an image [N, C, H, W] that `move` has placed.

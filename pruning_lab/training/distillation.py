@@ -1,7 +1,7 @@
 """Recovery that learns from the base as well as from the masks. Must not know config, tracking, or how a run goes on.
 
-A distillation is asked once per recovery for its terms; each compares an answer of the pruned model with the base's
-and is added to the task's loss. Layers differ in width: attention maps have no channels left, and features are
+A distillation is asked once per recovery for its comparisons; each holds an answer of the pruned model against the
+base's and is added to the task's loss. Layers differ in width: attention maps have no channels left, features are
 compared on the filters that both have, by their original indices, so that nothing has to be learned in between.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.common.modules import channels_second, submodule
+from pruning_lab.common.modules import channels_second, device_of, submodule
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.loop import Objective, TaskLoss
@@ -39,7 +39,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Term:
+class Comparison:
     """One comparison: the modules to watch, and (pruned model's answer, base's answer) -> scalar, already weighted."""
 
     modules: tuple[str, ...]
@@ -49,7 +49,7 @@ class Term:
 class Distillation(Protocol):
     """Anything that says what of the base is to be learned."""
 
-    def terms(self, model: nn.Module, graph: ChannelGraph) -> list[Term]:
+    def comparisons(self, model: nn.Module, graph: ChannelGraph) -> list[Comparison]:
         """The comparisons for a model as it is now; `graph.original` knows which filters are left."""
 
 
@@ -72,8 +72,8 @@ class SoftTargets:
             raise LabError(f"distillation.temperature={temperature} must be above 0")
         self.temperature, self.weight = float(temperature), _checked_weight(weight)
 
-    def terms(self, model: nn.Module, graph: ChannelGraph) -> list[Term]:
-        return [Term((), self._compare)]
+    def comparisons(self, model: nn.Module, graph: ChannelGraph) -> list[Comparison]:
+        return [Comparison((), self._compare)]
 
     def _compare(self, pruned: Answer, base: Answer) -> Tensor:
         ours, theirs = ((answer.logits / self.temperature).log_softmax(1) for answer in (pruned, base))
@@ -97,7 +97,7 @@ class Attention:
     def __init__(self, layers: Sequence[str] = ("*",), weight: float = 1.0) -> None:
         self.layers, self.weight = tuple(layers), _checked_weight(weight)
 
-    def terms(self, model: nn.Module, graph: ChannelGraph) -> list[Term]:
+    def comparisons(self, model: nn.Module, graph: ChannelGraph) -> list[Comparison]:
         names = _named(self.layers, model, graph)
 
         def compare(pruned: Answer, base: Answer) -> Tensor:
@@ -105,7 +105,7 @@ class Attention:
             distances = [(_map(ours) - _map(theirs)).square().sum(1).mean() for _, ours, theirs in pairs]
             return self.weight * torch.stack(distances).mean()
 
-        return [Term(names, compare)]
+        return [Comparison(names, compare)]
 
 
 class Features:
@@ -122,12 +122,13 @@ class Features:
     def __init__(self, layers: Sequence[str] = ("*",), weight: float = 1.0) -> None:
         self.layers, self.weight = tuple(layers), _checked_weight(weight)
 
-    def terms(self, model: nn.Module, graph: ChannelGraph) -> list[Term]:
+    def comparisons(self, model: nn.Module, graph: ChannelGraph) -> list[Comparison]:
         names = _named(self.layers, model, graph)
         filterless = [name for name in names if name not in graph.layers]
         if filterless:
             raise LabError(f"distillation.layers: {filterless[0]} has no filters to compare; name a layer inside it")
-        kept = {name: graph.original[name] for name in names}
+        # On the device from the start: on the way there each batch would wait for it.
+        kept = {name: graph.original[name].to(device_of(model)) for name in names}
 
         def compare(pruned: Answer, base: Answer) -> Tensor:
             distances = []
@@ -137,7 +138,7 @@ class Features:
                 distances.append((ours - same).square().sum() / size)
             return self.weight * torch.stack(distances).mean()
 
-        return [Term(names, compare)]
+        return [Comparison(names, compare)]
 
 
 class Several:
@@ -150,8 +151,8 @@ class Several:
     def __init__(self, parts: Mapping[str, Distillation]) -> None:
         self.parts = dict(parts)
 
-    def terms(self, model: nn.Module, graph: ChannelGraph) -> list[Term]:
-        return [term for part in self.parts.values() for term in part.terms(model, graph)]
+    def comparisons(self, model: nn.Module, graph: ChannelGraph) -> list[Comparison]:
+        return [comparison for part in self.parts.values() for comparison in part.comparisons(model, graph)]
 
 
 def objective_of(
@@ -174,13 +175,13 @@ def objective_of(
     if distillation is None:
         return TaskLoss(loss, settings)
     teacher = settings.place(copy.deepcopy(base)).eval()
-    return _Distilled(loss, distillation.terms(model, graph), teacher, settings)
+    return _Distilled(loss, distillation.comparisons(model, graph), teacher, settings)
 
 
 @dataclass(frozen=True)
 class _Distilled:
     loss: Loss
-    terms: list[Term]
+    comparisons: list[Comparison]
     teacher: nn.Module
     settings: ComputeSettings
 
@@ -189,12 +190,12 @@ class _Distilled:
         with torch.no_grad():
             base = self._answer(self.teacher, image)
         total = self.loss(pruned.logits, mask)
-        for term in self.terms:
-            total = total + term.compare(pruned, base)
+        for comparison in self.comparisons:
+            total = total + comparison.compare(pruned, base)
         return total
 
     def _answer(self, model: nn.Module, image: Tensor) -> Answer:
-        names = dict.fromkeys(name for term in self.terms for name in term.modules)
+        names = dict.fromkeys(name for comparison in self.comparisons for name in comparison.modules)
         with _watching(model, names) as outputs:
             return Answer(self.settings.logits(model, image), outputs)
 

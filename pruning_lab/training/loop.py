@@ -5,22 +5,28 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.losses import Loss
 from pruning_lab.training.schedules import SchedulerFactory, make_scheduler
+from pruning_lab.training.stepping import NonFiniteError, Objective, Trainee, stepper_for
 
 LoaderForEpoch = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
 OnBatch = Callable[[float], None]
-Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""(model, image [N, C, H, W], mask int64 [N, H, W]) -> scalar to make small; image and mask are on the device."""
+
+
+@runtime_checkable
+class GoesOn(Protocol):
+    """An epoch whose loader can run on into the next one without a stop."""
+
+    def onward(self, count: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """`count` batches on the device: this epoch's, and then those of the epochs after it."""
 
 
 class NonFiniteLossError(LabError):
@@ -101,33 +107,54 @@ def train(
     settings.place(model).train()
     # Some of torch's schedulers refuse a length of 0; no step will be taken then.
     schedule = make_scheduler(scheduler, optimizer, planned) if scheduler and planned else None
-    stepper = _Stepper(model, objective, optimizer, schedule, settings)
-    rate_start = rate_end = _learning_rate(optimizer)
-    images, loss_sum = 0, 0.0
+    stepper = stepper_for(Trainee(model, objective, optimizer, schedule, settings))
+    log = _Log(_learning_rate(optimizer), on_batch)
     started = time.perf_counter()
-    for done, (image, mask) in enumerate(itertools.islice(_endless(loader_for_epoch, first_epoch), planned)):
-        rate_end = _learning_rate(optimizer)
-        try:
-            value = stepper.step(image, mask)
-        except _NonFiniteError as problem:
-            epoch, batch = divmod(done, batches_per_epoch)
-            raise NonFiniteLossError(
-                f"{problem} at epoch {first_epoch + epoch}, batch {batch} (learning rate {rate_end:.3g}): "
-                "lower the optimizer's lr, set clip_norm or use float32; the model is as before this batch"
-            ) from None
-        images += len(image)
-        loss_sum += value
-        if on_batch is not None:
-            on_batch(value)
+    try:
+        for image, mask in _batches(loader_for_epoch, first_epoch, planned, settings):
+            log.rate_end = _learning_rate(optimizer)
+            log.images += len(image)
+            log.tell(stepper.step(image, mask))
+        log.tell(stepper.finish())
+    except NonFiniteError as problem:
+        epoch, batch = divmod(len(log.losses), batches_per_epoch)
+        raise NonFiniteLossError(
+            f"{problem} at epoch {first_epoch + epoch}, batch {batch} (learning rate {_learning_rate(optimizer):.3g}): "
+            "lower the optimizer's lr, set clip_norm or use float32; the model is as before this batch"
+        ) from None
     return TrainReport(
         epochs=planned / batches_per_epoch,
         steps=planned,
-        images=images,
+        images=log.images,
         seconds=time.perf_counter() - started,
-        mean_loss=loss_sum / planned if planned else math.nan,
-        learning_rate_start=rate_start,
-        learning_rate_end=rate_end,
+        mean_loss=log.loss_sum() / planned if planned else math.nan,
+        learning_rate_start=log.rate_start,
+        learning_rate_end=log.rate_end,
     )
+
+
+class _Log:
+    """What a training has spent and reached so far; a step's loss may become known later than the step is taken."""
+
+    def __init__(self, rate: float, on_batch: OnBatch | None) -> None:
+        self.rate_start = self.rate_end = rate
+        self.images = 0
+        self.losses: list[float] = []
+        self._on_batch = on_batch
+
+    def tell(self, losses: list[float]) -> None:
+        """The losses that have become known."""
+        for loss in losses:
+            self.losses.append(loss)
+            if self._on_batch is not None:
+                self._on_batch(loss)
+
+    def loss_sum(self) -> float:
+        """Each added to those before it; Python's own `sum` rounds in another way from one version to the next."""
+        total = 0.0
+        for loss in self.losses:
+            total += loss
+        return total
 
 
 def _learning_rate(optimizer: Optimizer) -> float:
@@ -143,67 +170,14 @@ def _count_batches(loader_for_epoch: LoaderForEpoch, epoch: int) -> int:
     return len(loader)
 
 
-def _endless(loader_for_epoch: LoaderForEpoch, first_epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    for epoch in itertools.count(first_epoch):
-        yield from loader_for_epoch(epoch)
-
-
-class _NonFiniteError(Exception):
-    """Says what is not finite; `train` adds where."""
-
-
-class _Stepper:
-    """Trains on one batch at a time, and undoes a batch that gave no finite number."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        optimizer: Optimizer,
-        schedule: LRScheduler | None,
-        settings: ComputeSettings,
-    ) -> None:
-        self.model, self.objective, self.optimizer = model, objective, optimizer
-        self.schedule, self.settings = schedule, settings
-        scaled = settings.precision == "float16" and settings.device_type == "cuda"
-        self.scaler = torch.amp.GradScaler(settings.device_type, enabled=scaled)
-
-    def step(self, image: Tensor, mask: Tensor) -> float:
-        """Returns the batch's loss; raises _NonFiniteError with the model as it was."""
-        # The forward pass alone already moves batch norm's running statistics.
-        buffers = [buffer.clone() for buffer in self.model.buffers()]
-        try:
-            value = self._backward(image, mask)
-        except _NonFiniteError:
-            with torch.no_grad():
-                for buffer, before in zip(self.model.buffers(), buffers, strict=True):
-                    buffer.copy_(before)
-            raise
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        skipped = self.scaler.get_scale() < scale
-        if self.schedule is not None and not skipped:
-            self.schedule.step()
-        return value
-
-    def _backward(self, image: Tensor, mask: Tensor) -> float:
-        image, mask = self.settings.move(image, mask)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.objective(self.model, image, mask)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise _NonFiniteError(f"the loss is {value}")
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        self._bound_gradient()
-        return value
-
-    def _bound_gradient(self) -> None:
-        """Clips the gradient's norm; refuses one that is not finite, unless the scaler will skip the step."""
-        trained = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        norm = get_total_norm([parameter.grad for parameter in trained if parameter.grad is not None])
-        if not self.scaler.is_enabled() and not math.isfinite(norm.item()):
-            raise _NonFiniteError(f"the gradient's norm is {norm.item()}")
-        if self.settings.clip_norm is not None:
-            clip_grads_with_norm_(trained, self.settings.clip_norm, norm)
+def _batches(
+    loader_for_epoch: LoaderForEpoch, first_epoch: int, count: int, settings: ComputeSettings
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """`count` batches from the first epoch on, on the device of the settings and in their layout."""
+    first = loader_for_epoch(first_epoch)
+    if isinstance(first, GoesOn):
+        onward = first.onward(count, torch.device(settings.device))
+    else:
+        epochs = map(loader_for_epoch, itertools.count(first_epoch))
+        onward = itertools.islice(itertools.chain.from_iterable(epochs), count)
+    return (settings.move(image, mask) for image, mask in onward)

@@ -1,5 +1,6 @@
 """What training makes small: (logits [N, C, H, W], mask int64 [N, H, W]) -> scalar. Knows torch only."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -131,7 +132,17 @@ def _per_class(class_weights: list[float] | None, logits: Tensor) -> Tensor:
         return logits.new_ones(classes)
     if len(class_weights) != classes:
         raise LabError(f"loss.class_weights has {len(class_weights)} entries for {classes} classes: give one for each")
-    return logits.new_tensor(class_weights)
+    return _constant(tuple(class_weights), logits.dtype, logits.device)
+
+
+@functools.lru_cache(maxsize=16)
+def _constant(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor that is on the device from the second time on, since each way there waits for the device.
+
+    A plain one even where validation makes it, so that training may use it.
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 def _labelled(mask: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor]:

@@ -1,16 +1,19 @@
 """How much training the base, each cut and the end get, and with what. Must not know how pruning works."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pruning_lab.common.errors import LabError
+from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.loop import LoaderForEpoch, Objective, OnBatch, TaskLoss, TrainReport, total_steps, train
 from pruning_lab.training.losses import Loss
-from pruning_lab.training.schedules import SchedulerFactory, constant
+from pruning_lab.training.schedules import SchedulerFactory, constant, make_scheduler
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -19,17 +22,19 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 class BaseTraining:
     """How the base is trained: `epochs`, or `steps` when given.
 
-    `cache` says whether the base may come from the cache of bases and be kept there; `seed` draws its first weights
-    and orders its data, apart from the run's own seed, so that runs of several seeds share one base. Whoever
-    calls obeys both.
+    `reuse` says whether a kept base may be taken, and this one be kept; `seed` draws its first weights and orders its
+    data, apart from the run's own seed, so that runs of several seeds share one base. Both are for the caller to obey.
     """
 
     optimizer: OptimizerFactory
     scheduler: SchedulerFactory = constant
     epochs: float | None = 30
     steps: int | None = None
-    cache: bool = True
+    reuse: bool = True
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_training("base", self.optimizer, self.scheduler, self.epochs, self.steps)
 
     def total_steps(self, batches_per_epoch: int) -> int:
         """Optimizer steps that `train` will take."""
@@ -81,6 +86,11 @@ class Recovery:
     def __post_init__(self) -> None:
         if self.optimizer_state not in ("keep", "reset"):
             raise LabError(f"recovery.optimizer_state={self.optimizer_state} is unknown: use keep or reset")
+        _check_training("recovery", self.optimizer, self.scheduler, self.epochs, self.steps)
+        if not 0 <= self.final_epochs < math.inf:
+            raise LabError(f"recovery.final_epochs={self.final_epochs} must be a number that is not negative")
+        if self.final_learning_rate is not None and not 0 < self.final_learning_rate < math.inf:
+            raise LabError(f"recovery.final_learning_rate={self.final_learning_rate} must be above 0, or null")
 
     def new_optimizer(self, model: nn.Module) -> Optimizer:
         """The one optimizer of a run, which every `heal` goes on with."""
@@ -125,6 +135,33 @@ class Recovery:
 
     def _length(self, final: bool) -> tuple[float | None, int | None]:
         return (self.final_epochs, None) if final else (self.epochs, self.steps)
+
+
+def _check_training(
+    key: str, optimizer: OptimizerFactory, scheduler: SchedulerFactory, epochs: float | None, steps: int | None
+) -> None:
+    """Try out what a training is made of on one weight, so that an impossible setting is said before any training.
+
+    Raises:
+        LabError: naming the key.
+    """
+    try:
+        made = optimizer([nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError) as error:
+        settings = ", ".join(f"{key}.optimizer.{name}={value}" for name, value in _settings(optimizer).items())
+        raise LabError(f"{key}.optimizer: {first_line(error)}; correct its settings, {settings}") from error
+    try:
+        make_scheduler(scheduler, made, total_steps=2)
+        total_steps(epochs, steps, batches_per_epoch=1)
+    except LabError as error:
+        raise LabError(f"{key}.{error}") from error
+    except (TypeError, ValueError) as error:
+        raise LabError(f"{key}.scheduler: {first_line(error)}; correct its settings") from error
+
+
+def _settings(factory: Callable[..., Any]) -> Mapping[str, Any]:
+    """What a partial has been given already."""
+    return getattr(factory, "keywords", {})
 
 
 def rewind(optimizer: Optimizer) -> None:

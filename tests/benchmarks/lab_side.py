@@ -19,7 +19,7 @@ from tests.graph.helpers import draw
 
 EXACT = 1e-4
 STEPS = 100
-ASIDE = ("feeds the model's output", "runs only in training")
+ASIDE = ("feeds the model's output", "runs only in training", "its result is used only in training")
 """Reasons for which nobody would cut a filter."""
 
 

@@ -28,9 +28,9 @@ from pruning_lab.resources import measure
 from pruning_lab.selection.amounts import ShareOf
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.selection import Selection
-from pruning_lab.selection.stopping import Flops
+from pruning_lab.selection.stopping import All
 from pruning_lab.surgery import cut
-from pruning_lab.training.base_cache import base_hash, code_version, load_or_train
+from pruning_lab.training.bases import base_hash, code_version, load_or_train
 from pruning_lab.training.compute import seed_everything
 from pruning_lab.training.losses import cross_entropy_dice
 from pruning_lab.training.recovery import BaseTraining
@@ -68,7 +68,7 @@ class Bench:
         """The groups that leave in one cut down to a share of the FLOPs, bool [n_groups]."""
         original = measure(self.graph)
         floors = Floors(by_type={"Conv2d": 0.05, "ConvTranspose2d": 0.05}).resolve(self.base, self.graph, original)
-        return Selection(ShareOf("flops", 1.0))(scores, self.graph, floors, Flops(budget), original).groups
+        return Selection(ShareOf("flops", 1.0))(scores, self.graph, floors, All(flops=budget), original).groups
 
     def after(self, groups: Tensor, compensation: Compensation) -> tuple[float, float]:
         """IoU after the cut and a compensation, and the processor's seconds that the compensation took."""

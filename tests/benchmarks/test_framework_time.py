@@ -27,8 +27,8 @@ def test_the_frameworks_own_time_is_a_small_part_of_a_run(tmp_path: Path, capsys
     arguments = {"in_channels": 3, "classes": 4, "width": 16, "depth": 4}
     experiment = tiny_lab(
         tmp_path,
-        data=Eyes(size=(96, 128), train=64, val=16, test=8),
-        build_model=lambda: UNet(**arguments),
+        dataset=Eyes(size=(96, 128), train=64, val=16, test=8),
+        build=lambda: UNet(**arguments),
         importance=Ipad(),
         tracker=MlflowTracker(),
         verify=False,
@@ -38,12 +38,11 @@ def test_the_frameworks_own_time_is_a_small_part_of_a_run(tmp_path: Path, capsys
     try:
         state = lab.begin(_started(experiment))
         started = time.perf_counter()
-        while not lab.is_over(experiment, state):
-            lab.advance(experiment, state, lab.choose(experiment, state, lab.score(experiment, state)))
+        lab.descend(experiment, state)
         seconds = time.perf_counter() - started
     finally:
         torch.set_num_threads(1)
-    rows = History.read(experiment.folder / "history.csv").rows[1:]
+    rows = History.read(experiment.output.folder / "history.csv").rows[1:]
     work = sum(row[name] for row in rows for name in WORK)
     share = (seconds - work) / seconds
     with capsys.disabled():
@@ -52,5 +51,5 @@ def test_the_frameworks_own_time_is_a_small_part_of_a_run(tmp_path: Path, capsys
 
 
 def _started(experiment):
-    experiment.tracker.start(experiment.output_root, {}, {})
+    experiment.output.tracker.start(experiment.output.root, {}, {})
     return experiment

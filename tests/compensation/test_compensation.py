@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pruning_lab.common.copies import copy_of
 from pruning_lab.common.errors import LabError
-from pruning_lab.common.modules import copy_of, tensors_in
+from pruning_lab.common.modules import tensors_in
 from pruning_lab.compensation import Before, LeastSquares, Mean, NoCompensation, Norms, Report
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.surgery import cut

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.data import Augmentation, Eyes, Loaders
+from pruning_lab.data import Augmentation, Eyes, Loaders, loading
 from tests.data.fakes import array_data
 
 STEPS = [{"name": "HorizontalFlip", "p": 0.5}, {"name": "GaussNoise", "p": 1}]
@@ -138,6 +138,7 @@ def test_new_pixels_at_borders_do_not_count_where_the_data_can_say_so(ignore_ind
     [
         ({"batch_size": 0}, r"loader\.batch_size is 0: give 1 or more"),
         ({"workers": -1}, r"loader\.workers is -1"),
+        ({"workers": "many"}, r"loader\.workers is many: give a number of processes, or auto"),
         ({"score_images": 0}, r"loader\.score_images is 0"),
         ({"seed": -3}, "seed is -3"),
     ],
@@ -150,3 +151,31 @@ def test_numbers_out_of_range_are_named(options, message):
 def test_an_unknown_split_is_named():
     with pytest.raises(LabError, match="'training': use train, val or test"):
         loaders().eval_loader("training")
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "cores", "expected"),
+    [
+        ("auto", "cpu", 16, 0),
+        ("auto", "cuda", 2, 0),
+        ("auto", "cuda", 3, 2),
+        ("auto", "cuda", 64, 8),
+        (1, "cpu", 1, 1),
+        (0, "cuda", 16, 0),
+    ],
+)
+def test_workers_are_started_by_themselves_where_they_pay(workers, device, cores, expected, monkeypatch):
+    monkeypatch.setattr(loading, "_cores", lambda: cores)
+    assert loaders(workers=workers)._workers_for(device) == expected
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_a_split_that_is_in_memory_needs_no_workers_of_its_own(monkeypatch):
+    monkeypatch.setattr(loading, "_cores", lambda: 4)
+    data = Eyes(size=(24, 32), train=4, val=3, test=2)
+    made = Loaders(data, Augmentation([]), batch_size=2)
+    assert made._split_loader("val", "cpu").num_workers == 0
+    assert made._train_loader("cuda").num_workers == 3
+    assert made._split_loader("val", "cuda").num_workers == 0
+    forgetful = Eyes(size=(24, 32), train=4, val=3, test=2, cache_mb=0)
+    assert Loaders(forgetful, Augmentation([]), batch_size=2)._split_loader("val", "cuda").num_workers == 3

@@ -7,7 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.common.modules import copy_of, tensors_in
+from pruning_lab.common.copies import copy_of
+from pruning_lab.common.modules import tensors_in
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask

@@ -27,6 +27,13 @@ class Apply(nn.Module):
         return self.function(self, *inputs)
 
 
+def slope(image: Tensor) -> Tensor:
+    """The gradient of a sum of squares: a forward that differentiates can't be recorded, since that needs gradients."""
+    with torch.enable_grad():
+        variable = image.detach().clone().requires_grad_()
+        return torch.autograd.grad(variable.square().sum(), variable)[0]
+
+
 class Scale(nn.Module):
     """A plain parameter that scales channels."""
 

@@ -13,7 +13,7 @@ from pruning_lab.graph import ChannelGraph, TraceError
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.resources.counting import measure
 from tests.graph.helpers import draw
-from tests.graph.networks import Apply, conv, make
+from tests.graph.networks import Apply, conv, make, slope
 
 
 @pytest.fixture
@@ -178,19 +178,19 @@ def test_costs_do_not_count_what_only_training_runs() -> None:
     assert {term.layer for term in graph.costs} == {"first", "second", "last"}
 
 
-class Branches(nn.Module):
+class Slopes(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = conv(3, 3)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.conv(image) if image.sum() > 0 else image
+        return self.conv(slope(image))
 
 
 @pytest.mark.parametrize(
     ("model", "example", "words"),
     [
-        (Branches(), torch.zeros(1, 3, 4, 4), ["Branches", "connections"]),
+        (Slopes(), torch.zeros(1, 3, 4, 4), ["Slopes", "connections"]),
         (conv(3, 3), torch.zeros(1, 2, 4, 4), ["Conv2d", "2 channels"]),
         (conv(3, 3), [1, 2], ["example_input", "torch.zeros"]),
     ],
@@ -203,13 +203,31 @@ def test_what_cannot_be_traced_is_one_line_with_the_mend(model: nn.Module, examp
     assert all(word in str(caught.value) for word in words)
 
 
-def test_training_that_cannot_be_traced_is_told() -> None:
-    """Evaluation can be exported; training branches on a value, and nobody knows what its extra head reads."""
-
+def test_training_that_branches_on_values_is_read_as_it_went() -> None:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
         y = m.first(x)
         return m.head(y) if m.training and y.sum() < 1e9 else m.last(y)
 
     model = Apply(forward, first=conv(3, 4), head=conv(4, 2), last=conv(4, 2)).eval()
-    with pytest.raises(TraceError, match="in training mode, in which alone some of its layers run"):
-        ChannelGraph.trace(model, torch.zeros(1, 3, 8, 8))
+    graph = ChannelGraph.trace(model, torch.zeros(1, 3, 8, 8))
+    assert graph.frozen["head"] == "feeds the model's output"
+    assert graph.unused == []
+    cut(model, graph, [0, 2])
+    assert model.train()(torch.zeros(1, 3, 8, 8)).shape == (1, 2, 8, 8)
+
+
+def test_a_head_that_only_training_returns_is_used() -> None:
+    """It runs in both modes; were it called unused, dropping it would change what training gives."""
+
+    def forward(m: nn.Module, x: Tensor) -> object:
+        y = m.first(x)
+        outputs = [m.last(y), m.head(torch.relu(m.neck(y)))]
+        return outputs if m.training else outputs[0]
+
+    model = Apply(forward, first=conv(3, 4), neck=conv(4, 5), head=conv(5, 2), last=conv(4, 2)).eval()
+    graph = ChannelGraph.trace(model, torch.zeros(1, 3, 8, 8))
+    assert graph.unused == []
+    assert graph.frozen["neck"] == "its result is used only in training"
+    assert graph.frozen["head"] == "feeds the model's output"
+    cut(model, graph, [0, 2])
+    assert [tuple(item.shape) for item in model.train()(torch.zeros(1, 3, 8, 8))] == [(1, 2, 8, 8)] * 2

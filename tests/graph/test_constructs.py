@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruning_lab.common.modules import copy_of, tensors_in
+from pruning_lab.common.copies import copy_of
+from pruning_lab.common.modules import tensors_in
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask

@@ -18,8 +18,8 @@ COLUMNS = {"compensation/error_plain", "compensation/error", "compensation/kept"
 def one_step(folder: Path, compensation: object) -> lab.RunState:
     experiment = tiny_lab(folder, compensation=compensation)
     state = lab.begin(experiment)
-    choice = lab.choose(experiment, state, lab.score(experiment, state))
-    lab.advance(experiment, state, choice)
+    scores, spent = lab.score(experiment, state)
+    lab.finish_step(experiment, state, lab.advance(experiment, state, lab.choose(experiment, state, scores), spent))
     return state
 
 

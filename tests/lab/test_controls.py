@@ -17,7 +17,7 @@ from pruning_lab.lab.output.console import QuietReporter
 from pruning_lab.lab.output.history import History
 from pruning_lab.lab.output.run_folder import Run, read_run
 from pruning_lab.models import UNet
-from pruning_lab.selection.stopping import Flops
+from pruning_lab.selection.stopping import All
 from pruning_lab.tasks.controls import random_at_widths
 from pruning_lab.training.distillation import SoftTargets
 from pruning_lab.training.recovery import BaseTraining
@@ -55,17 +55,17 @@ class TestScratch:
         return experiment, controls.scratch(experiment, run)
 
     def test_it_has_the_runs_widths_and_other_weights(self, run: Run, finished) -> None:
-        here, there = (load(folder / "model") for folder in (finished[0].folder, run.folder))
+        here, there = (load(folder / "model") for folder in (finished[0].output.folder, run.folder))
         shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in (here, there)]
         assert shapes[0] == shapes[1]
         assert torch.isclose(kernels(here), kernels(there)).float().mean() < 0.1
-        layers = [read_architecture(folder / "model")["layers"] for folder in (finished[0].folder, run.folder)]
+        layers = [read_architecture(folder / "model")["layers"] for folder in (finished[0].output.folder, run.folder)]
         assert layers[0] == layers[1]
-        assert weights_of(here) == History.read(finished[0].folder / "history.csv")[1]["resources/weights"]
+        assert weights_of(here) == History.read(finished[0].output.folder / "history.csv")[1]["resources/weights"]
 
     def test_it_is_step_1_beside_the_base(self, run: Run, finished) -> None:
         experiment, summary = finished
-        history = History.read(experiment.folder / "history.csv")
+        history = History.read(experiment.output.folder / "history.csv")
         assert [row["step"] for row in history] == [0, 1]
         assert history[0]["val/iou"] == run.history[0]["val/iou"]
         assert history[1]["resources/flops"] == run.history[-1]["resources/flops"]
@@ -74,14 +74,14 @@ class TestScratch:
         assert summary["test/iou"] == history[1]["test/iou"]
 
     def test_it_has_the_epochs_of_base_and_recoveries(self, run: Run, finished) -> None:
-        history = History.read(finished[0].folder / "history.csv")
+        history = History.read(finished[0].output.folder / "history.csv")
         assert history[1]["cost/recovery_epochs"] == 2 + len(run.history) - 1
 
     def test_it_leaves_what_a_run_leaves(self, run: Run, finished) -> None:
         experiment, _ = finished
-        tracker = experiment.tracker
-        assert {path.name for path in experiment.folder.iterdir()} == {path.name for path in run.folder.iterdir()}
-        assert read_run(experiment.folder).cards.base_hash == run.cards.base_hash == tracker.tags["base_hash"]
+        folder, tracker = experiment.output.folder, experiment.output.tracker
+        assert {path.name for path in folder.iterdir()} == {path.name for path in run.folder.iterdir()}
+        assert read_run(folder).cards.base_hash == run.cards.base_hash == tracker.tags["base_hash"]
         assert tracker.tags["control"] == "scratch"
         assert tracker.tags["control_of"] == str(run.folder)
         assert tracker.status == "FINISHED"
@@ -103,7 +103,7 @@ class TestTrainLonger:
     def finished(self, run: Run) -> tuple[Experiment, History]:
         experiment = control_lab(run, "longer")
         controls.train_longer(experiment, run)
-        return experiment, History.read(experiment.folder / "history.csv")
+        return experiment, History.read(experiment.output.folder / "history.csv")
 
     def test_every_step_has_the_epochs_of_the_runs_step(self, run: Run, finished) -> None:
         _, history = finished
@@ -116,8 +116,8 @@ class TestTrainLonger:
     def test_nothing_is_cut(self, finished) -> None:
         experiment, history = finished
         assert set(history.column("resources/flops_fraction")) == {1.0}
-        assert weights_of(load(experiment.folder / "model")) == weights_of(experiment.build_model())
-        assert experiment.tracker.tags["control"] == "train_longer"
+        assert weights_of(load(experiment.output.folder / "model")) == weights_of(experiment.model.build())
+        assert experiment.output.tracker.tags["control"] == "train_longer"
 
     def test_the_base_goes_on_learning(self, finished) -> None:
         _, history = finished
@@ -140,23 +140,24 @@ class TestFlat:
     def test_it_leaves_what_a_run_leaves(self, run: Run) -> None:
         experiment = control_lab(run, "flat")
         summary = controls.flat(experiment, run)
-        finished = read_run(experiment.folder)
+        folder = experiment.output.folder
+        finished = read_run(folder)
         assert summary["best/step"] == 1
-        model = load(experiment.folder / "model")
+        model = load(folder / "model")
         assert weights_of(model) == finished.cards.pruned.weights
-        widths = {layer["current"] for layer in read_architecture(experiment.folder / "model")["layers"].values()}
+        widths = {layer["current"] for layer in read_architecture(folder / "model")["layers"].values()}
         assert widths == {model.width, model.classes}
-        assert experiment.tracker.tags["control"] == "flat"
+        assert experiment.output.tracker.tags["control"] == "flat"
 
     def test_it_stands_beside_a_base_of_another_kind(self, run: Run) -> None:
         def chain() -> nn.Module:
             return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
 
-        changes = {"build_model": chain, "base_recipe": {"model": "chain"}}
+        changes = {"build": chain, "base_recipe": {"model": "chain"}}
         experiment = control_lab(run, "flat-chain", **changes)
         cards = replace(run.cards, base_hash=controls.hash_of_base(experiment))
         controls.flat(experiment, replace(run, cards=cards))
-        layers = {row["layer"] for row in experiment.tracker.tables["widths"]}
+        layers = {row["layer"] for row in experiment.output.tracker.tables["widths"]}
         assert "down1.conv1" in layers
 
 
@@ -164,13 +165,14 @@ class TestRandomAtWidths:
     @pytest.mark.parametrize("budget", [0.9, 0.05])
     def test_it_ends_at_the_very_widths_whatever_the_budget_is(self, run: Run, budget: float) -> None:
         method = random_at_widths(run.folder, seed=2)
-        experiment = control_lab(run, f"random-{budget}", importance=method, stop=Flops(budget))
+        experiment = control_lab(run, f"random-{budget}", importance=method, stop=All(flops=budget))
         summary = lab.prune(controls.to_the_widths_of(run, experiment))
-        here, there = (read_architecture(folder / "model")["layers"] for folder in (experiment.folder, run.folder))
+        folders = (experiment.output.folder, run.folder)
+        here, there = (read_architecture(folder / "model")["layers"] for folder in folders)
         assert {name: layer["current"] for name, layer in here.items()} == method.widths
         assert here != there
         assert summary["budget_met"] == 1.0
-        assert experiment.tracker.tags["control"] == "random_at_widths"
+        assert experiment.output.tracker.tags["control"] == "random_at_widths"
 
 
 def test_an_importance_that_keeps_all_ends_the_run_and_is_told(tmp_path: Path) -> None:
@@ -187,7 +189,7 @@ def test_a_run_from_another_base_is_refused_before_anything_is_trained(run: Run,
     with pytest.raises(LabError, match="started from base") as caught:
         control(experiment, run)
     assert "\n" not in str(caught.value)
-    assert experiment.reporter.lines == []
+    assert experiment.output.reporter.lines == []
 
 
 def test_fresh_weights_follow_from_the_seed_and_forget_all_statistics() -> None:

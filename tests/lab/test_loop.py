@@ -14,7 +14,7 @@ from pruning_lab.lab.output.card import read_cards
 from pruning_lab.lab.output.console import QuietReporter
 from pruning_lab.lab.output.history import History
 from pruning_lab.selection.floors import Floors
-from pruning_lab.selection.stopping import Both
+from pruning_lab.selection.stopping import All
 from pruning_lab.training.loop import NonFiniteLossError
 from tests.labs import Recorder, scoring, tiny_lab
 
@@ -115,7 +115,7 @@ def test_another_seed_shares_the_base_and_draws_other_numbers(tmp_path: Path) ->
 
 def test_both_budgets_are_passed_and_the_change_of_preference_is_told(tmp_path: Path) -> None:
     reporter, tracker = QuietReporter(), Recorder()
-    lab.prune(tiny_lab(tmp_path, stop=Both(flops=0.8, weights=0.2), reporter=reporter, tracker=tracker))
+    lab.prune(tiny_lab(tmp_path, stop=All(flops=0.8, weights=0.2), reporter=reporter, tracker=tracker))
     last = tracker.steps[-1][1]
     assert last["resources/flops_fraction"] <= 0.8
     assert last["resources/weights_fraction"] <= 0.2

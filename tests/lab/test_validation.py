@@ -4,7 +4,7 @@ from torch import nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.lab.validation import Validator, segmentation_scores
+from pruning_lab.lab.validation import Validator, confusion_matrix, segmentation_scores
 from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.losses import CrossEntropy
 from tests.small import TinyNet, make_batches, same_state, state_of
@@ -60,6 +60,13 @@ def test_scores_are_torchmetrics_own(prediction_and_mask, ignore_index: int | No
     ]:
         reference = metric(num_classes=3, average=average, ignore_index=ignore_index)
         assert scores[name] == pytest.approx(reference(prediction, mask).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("ignore_index", [None, 255])
+def test_a_mask_with_a_class_that_there_is_not_is_refused(ignore_index: int | None) -> None:
+    mask = torch.tensor([[[0, 3]]])
+    with pytest.raises(LabError, match="a mask holds class 3, the data has 3"):
+        confusion_matrix(torch.zeros_like(mask), mask, 3, ignore_index)
 
 
 def test_a_class_that_is_in_no_mask_is_left_out_of_the_mean_however_the_model_predicts() -> None:

@@ -83,16 +83,39 @@ def test_savings_tell_what_the_removal_of_each_single_group_does() -> None:
         assert int(saved.weights[group]) == whole.weights - alone.weights
 
 
-def test_the_ledger_agrees_with_a_measurement_after_every_strike() -> None:
+def test_running_totals_agree_with_a_measurement_after_every_removal() -> None:
     _, graph = traced()
-    ledger = RunningTotals(graph)
+    running = RunningTotals(graph)
     removed = torch.zeros(len(graph), dtype=torch.bool)
     for group in random_groups(graph, 0.6).nonzero().flatten().tolist():
-        ledger.strike(group)
+        running.take(running.without(group))
         removed[group] = True
         now = measure(graph, removed)
-        assert ledger.totals == {"macs": now.macs, "weights": now.weights}
+        assert running.totals == {"flops": now.flops, "weights": now.weights}
         for name, layer in now.layers.items():
-            assert ledger.by_layer["filters", name] == layer.filters
-            assert ledger.by_layer["macs", name] == layer.macs
-            assert ledger.by_layer["weights", name] == layer.weights
+            assert running.by_layer["filters", name] == layer.filters
+            assert running.by_layer["flops", name] == layer.flops
+            assert running.by_layer["weights", name] == layer.weights
+
+
+def test_a_removal_says_what_it_costs_before_it_is_taken() -> None:
+    _, graph = traced()
+    running = RunningTotals(graph)
+    before = dict(running.by_layer)
+    removal = running.without(int(graph.layers["down"][0]))
+    assert running.by_layer == before
+    assert removal.lost["filters", "down"] == 1
+    assert {place: before[place] - lost for place, lost in removal.lost.items()} == removal.left
+    running.take(removal)
+    assert running.by_layer == before | removal.left
+
+
+def test_a_removal_that_was_worked_out_for_other_totals_is_refused() -> None:
+    _, graph = traced()
+    running = RunningTotals(graph)
+    first, second = (running.without(int(graph.layers[name][0])) for name in ("down", "first"))
+    running.take(first)
+    with pytest.raises(ValueError, match="ask again"):
+        running.take(second)
+    with pytest.raises(ValueError, match="ask again"):
+        running.take(first)

@@ -14,7 +14,7 @@ from pruning_lab.selection.amounts import Groups, ShareOf, ShareOfGroups
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.rounding import Rounding
 from pruning_lab.selection.selection import Selection
-from pruning_lab.selection.stopping import Flops
+from pruning_lab.selection.stopping import All
 from tests.nets import traced
 
 
@@ -62,12 +62,12 @@ def test_a_width_that_is_no_multiple_is_left_as_it_is_or_goes_to_one() -> None:
     assert kept.nonzero().flatten().tolist() == [0, 1, 2, 3]
 
 
-def test_more_is_picked_until_what_is_not_given_back_is_enough() -> None:
+def test_more_is_chosen_until_what_is_not_given_back_is_enough() -> None:
     model, graph = chain(16, 16, 16)
     floors = Floors(by_type={"Conv2d": 0.1}).resolve(model, graph, measure(graph))
     scores = torch.rand(len(graph), generator=torch.Generator().manual_seed(0))
     original = measure(graph)
-    choice = Selection(ShareOf("flops", 0.1), round_to=8)(scores, graph, floors, Flops(0.01), original)
+    choice = Selection(ShareOf("flops", 0.1), round_to=8)(scores, graph, floors, All(flops=0.01), original)
     assert measure(graph, choice.groups).fractions_of(original)["flops"] <= 0.9
     assert choice.given_back > 0
     cut(model, graph, choice.groups)
@@ -78,7 +78,7 @@ def test_a_floor_between_two_multiples_keeps_the_upper_one() -> None:
     model, graph = chain(16)
     floors = Floors(by_type={"Conv2d": 10 / 16}).resolve(model, graph, measure(graph))
     choice = Selection(ShareOfGroups(1.0), round_to=4)(
-        torch.rand(len(graph)), graph, floors, Flops(0.01), measure(graph)
+        torch.rand(len(graph)), graph, floors, All(flops=0.01), measure(graph)
     )
     assert int(choice.groups.sum()) == 4
 
@@ -86,7 +86,7 @@ def test_a_floor_between_two_multiples_keeps_the_upper_one() -> None:
 def test_where_rounding_leaves_nothing_to_remove_the_choice_says_so() -> None:
     model, graph = chain(8)
     floors = Floors(by_type={"Conv2d": 0.1}).resolve(model, graph, measure(graph))
-    choice = Selection(Groups(3), round_to=8)(torch.rand(len(graph)), graph, floors, Flops(0.01), measure(graph))
+    choice = Selection(Groups(3), round_to=8)(torch.rand(len(graph)), graph, floors, All(flops=0.01), measure(graph))
     assert not choice.groups.any()
     assert choice.given_back > 0
     assert set(choice.bound) == {"0"}
@@ -112,7 +112,7 @@ def test_every_step_ends_with_widths_that_fit(
     generator = torch.Generator().manual_seed(seed)
     for _ in range(3):
         scores = torch.rand(len(graph), generator=generator)
-        choice = selection(scores, graph, floors, Flops(0.1), original)
+        choice = selection(scores, graph, floors, All(flops=0.1), original)
         before = measure(graph).fractions_of(original)["flops"]
         cut(model, graph, choice.groups)
         assert fits(graph, multiple)

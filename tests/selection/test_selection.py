@@ -11,7 +11,7 @@ from pruning_lab.resources.counting import measure, savings
 from pruning_lab.selection.amounts import Groups, Progress, ShareOf, ShareOfGroups, ShareOfRemaining
 from pruning_lab.selection.floors import Floors, LayerFloors
 from pruning_lab.selection.selection import Choice, Selection
-from pruning_lab.selection.stopping import All, Both, Flops, Latency, Memory, StopRule, Weights
+from pruning_lab.selection.stopping import All, StopRule
 from tests.nets import traced
 
 NO_FLOORS = LayerFloors({})
@@ -35,7 +35,7 @@ def choose(
     stop: StopRule | None = None,
 ) -> Choice:
     scores = rising(graph) if scores is None else scores
-    return selection(scores, graph, floors, stop or Flops(0.01), measure(graph))
+    return selection(scores, graph, floors, stop or All(flops=0.01), measure(graph))
 
 
 def test_the_lowest_scores_leave_first() -> None:
@@ -72,7 +72,7 @@ def test_a_share_of_a_resource_is_reached_by_the_last_group_and_not_before(resou
 def test_a_step_ends_where_the_budget_is_met() -> None:
     _, graph = chain()
     original = measure(graph)
-    choice = choose(graph, Selection(ShareOf("flops", 1.0)), stop=Flops(0.6))
+    choice = choose(graph, Selection(ShareOf("flops", 1.0)), stop=All(flops=0.6))
     without_last = choice.groups.clone()
     without_last[choice.groups.nonzero().max()] = False
     assert measure(graph, choice.groups).fractions_of(original)["flops"] <= 0.6
@@ -104,7 +104,7 @@ def test_the_preference_decides_which_saving_counts() -> None:
 def test_the_budget_that_is_still_unmet_steers_the_selection() -> None:
     model, graph = chain()
     original = measure(graph)
-    stop = Both(flops=0.7, weights=0.3)
+    stop = All(flops=0.7, weights=0.3)
     selection = Selection(ShareOf("flops", 0.1), {"flops": 1.0})
     preferences = []
     while stop(measure(graph).fractions_of(original)):
@@ -131,18 +131,18 @@ def test_a_step_under_a_latency_budget_ends_by_its_amount() -> None:
     _, graph = chain()
     original = measure(graph)
     selection = Selection(ShareOf("flops", 0.2))
-    choice = selection(rising(graph), graph, NO_FLOORS, Latency(0.5), original, {"latency": 0.9})
-    expected = selection(rising(graph), graph, NO_FLOORS, Flops(0.01), original)
+    choice = selection(rising(graph), graph, NO_FLOORS, All(latency=0.5), original, {"latency": 0.9})
+    expected = selection(rising(graph), graph, NO_FLOORS, All(flops=0.01), original)
     assert torch.equal(choice.groups, expected.groups)
 
 
 def test_a_met_latency_budget_removes_nothing() -> None:
     _, graph = chain()
-    choice = Selection(Groups(3))(rising(graph), graph, NO_FLOORS, Latency(0.5), measure(graph), {"latency": 0.5})
+    choice = Selection(Groups(3))(rising(graph), graph, NO_FLOORS, All(latency=0.5), measure(graph), {"latency": 0.5})
     assert not choice.groups.any()
 
 
-@pytest.mark.parametrize("stop", [Memory(0.7), All(bytes=0.6)])
+@pytest.mark.parametrize("stop", [All(memory=0.7), All(bytes=0.6)])
 def test_a_step_ends_where_memory_or_bytes_are_met(stop: StopRule) -> None:
     _, graph = chain()
     original = measure(graph)
@@ -166,7 +166,7 @@ def test_no_group_is_lost_where_there_is_memory_to_spare() -> None:
     scores = torch.ones(len(graph))
     scores[graph.layers["2"]] = 0.001
     selection = Selection(Groups(100), {"flops": 0, "memory": 1}, per_saving=True)
-    chosen = choose(graph, selection, scores, floors, Memory(0.01)).groups
+    chosen = choose(graph, selection, scores, floors, All(memory=0.01)).groups
     assert int(chosen[graph.layers["0"]].sum()) == 3
     assert int(chosen[graph.layers["2"]].sum()) == 0
 
@@ -190,7 +190,7 @@ def test_a_floor_forbids_and_names_its_layer() -> None:
 def test_no_layer_ever_loses_its_last_filter() -> None:
     model, graph = chain()
     floors = Floors(by_type={"Conv2d": 0.0}).resolve(model, graph, measure(graph))
-    choice = choose(graph, Selection(ShareOfGroups(1.0)), floors=floors, stop=Weights(0.001))
+    choice = choose(graph, Selection(ShareOfGroups(1.0)), floors=floors, stop=All(weights=0.001))
     assert graph.emptied(choice.groups) == []
 
 

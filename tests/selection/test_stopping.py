@@ -1,49 +1,44 @@
 """Stop rules: what is still above its budget."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.resources.fractions import LazyFractions
+from pruning_lab.resources.counting import Resources
+from pruning_lab.resources.fractions import Fractions
 from pruning_lab.resources.table import RESOURCES
-from pruning_lab.selection.stopping import All, AnyOf, Both, Either, Flops, Latency, Memory, Weights
+from pruning_lab.selection.stopping import All, AnyOf, Budget, StopRule
 
 
 @pytest.mark.parametrize(
     ("rule", "flops", "weights", "unmet"),
     [
-        (Flops(0.5), 0.51, 0.1, {"flops"}),
-        (Flops(0.5), 0.5, 1.0, set()),
-        (Weights(0.5), 0.1, 0.51, {"weights"}),
-        (Weights(0.5), 1.0, 0.5, set()),
-        (Both(0.5, 0.2), 0.6, 0.3, {"flops", "weights"}),
-        (Both(0.5, 0.2), 0.4, 0.3, {"weights"}),
-        (Both(0.5, 0.2), 0.6, 0.1, {"flops"}),
-        (Both(0.5, 0.2), 0.5, 0.2, set()),
-        (Either(0.5, 0.2), 0.6, 0.3, {"flops", "weights"}),
-        (Either(0.5, 0.2), 0.6, 0.2, set()),
-        (Either(0.5, 0.2), 0.5, 0.9, set()),
+        (Budget("flops", 0.5), 0.51, 0.1, {"flops"}),
+        (Budget("flops", 0.5), 0.5, 1.0, set()),
+        (All(flops=0.5), 0.51, 0.1, {"flops"}),
+        (All(flops=0.5), 0.5, 1.0, set()),
+        (All(weights=0.5), 0.1, 0.51, {"weights"}),
+        (All(weights=0.5), 1.0, 0.5, set()),
+        (All(flops=0.5, weights=None), 0.5, 1.0, set()),
+        (All(flops=0.5, weights=0.2), 0.6, 0.3, {"flops", "weights"}),
+        (All(flops=0.5, weights=0.2), 0.4, 0.3, {"weights"}),
+        (All(flops=0.5, weights=0.2), 0.6, 0.1, {"flops"}),
+        (All(flops=0.5, weights=0.2), 0.5, 0.2, set()),
+        (AnyOf(flops=0.5, weights=0.2), 0.6, 0.3, {"flops", "weights"}),
+        (AnyOf(flops=0.5, weights=0.2), 0.6, 0.2, set()),
+        (AnyOf(flops=0.5, weights=0.2), 0.5, 0.9, set()),
     ],
 )
-def test_a_rule_names_what_is_above_its_budget(rule, flops: float, weights: float, unmet: set) -> None:
+def test_a_rule_names_what_is_above_its_budget(rule: StopRule, flops: float, weights: float, unmet: set[str]) -> None:
     assert rule({"flops": flops, "weights": weights}) == unmet
 
 
-@pytest.mark.parametrize("value", [0, -0.1, 25])
-def test_a_budget_is_a_fraction(value: float) -> None:
-    with pytest.raises(LabError, match=r"stop\.flops"):
-        Flops(value)
-
-
-@pytest.mark.parametrize("rule", [Memory(0.5), All(memory=0.5), AnyOf(memory=0.5)])
-def test_memory_has_a_budget_of_its_own(rule) -> None:
-    assert rule({"memory": 0.6}) == {"memory"}
-    assert rule({"memory": 0.5}) == set()
-
-
-@pytest.mark.parametrize("rule", [Latency(0.5), All(latency=0.5), AnyOf(latency=0.5)])
-def test_latency_has_a_budget_of_its_own(rule) -> None:
-    assert rule({"latency": 0.6}) == {"latency"}
-    assert rule({"latency": 0.5}) == set()
+@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.parametrize("rule", [All, AnyOf])
+def test_every_resource_can_have_a_budget_of_its_own(rule: type[All], resource: str) -> None:
+    assert rule(**{resource: 0.5})({resource: 0.6}) == {resource}
+    assert rule(**{resource: 0.5})({resource: 0.5}) == set()
 
 
 def test_any_resources_can_be_asked_of_together() -> None:
@@ -55,29 +50,44 @@ def test_any_resources_can_be_asked_of_together() -> None:
     assert AnyOf(**budgets)(whole) == set(RESOURCES)
 
 
+def test_a_rule_says_whether_one_budget_is_enough() -> None:
+    assert AnyOf(flops=0.5).one_is_enough
+    assert not All(flops=0.5).one_is_enough
+    assert not Budget("flops", 0.5).one_is_enough
+
+
 def test_a_rule_asks_only_for_what_it_needs_and_each_is_found_out_once() -> None:
     asked = []
 
-    def measure() -> float:
+    def clock() -> Mapping[str, float]:
         asked.append("latency")
-        return 0.4
+        return {"resources/latency_fraction": 0.4}
 
-    fractions = LazyFractions({"flops": 0.3, "latency": measure})
-    assert Flops(0.5)(fractions) == set()
+    now, original = (Resources(size, 2 * size, 10, 10, {}) for size in (3, 10))
+    fractions = Fractions(now, original, clock)
+    assert All(flops=0.5)(fractions) == set()
     assert asked == []
     assert All(flops=0.5, latency=0.3)(fractions) == {"latency"}
-    assert Latency(0.5)(fractions) == set()
+    assert All(latency=0.5)(fractions) == set()
     assert asked == ["latency"]
-    assert dict(fractions) == {"flops": 0.3, "latency": 0.4}
+    assert dict(fractions) == {"flops": 0.3, "weights": 1.0, "bytes": 1.0, "latency": 0.4}
 
 
-def test_a_resource_that_cannot_be_told_is_named() -> None:
-    with pytest.raises(LabError, match=r"stop\.memory.*another") as caught:
-        Memory(0.5)({"flops": 1.0})
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: All(flops=0), r"stop\.flops=0 must be"),
+        (lambda: All(flops=-0.1), r"stop\.flops=-0\.1"),
+        (lambda: AnyOf(flops=25), r"stop\.flops=25 must be .* write 0\.25"),
+        (lambda: Budget("flop", 0.5), r"stop\.flop is not a resource; did you mean stop\.flops"),
+        (lambda: All(weigths=0.5), r"did you mean stop\.weights"),
+        (All, r"stop\.flops=0\.25"),
+        (AnyOf, r"stop\.flops=0\.25"),
+        (lambda: All(flops=None), r"stop\.flops=0\.25"),
+        (lambda: All(memory=0.5)({"flops": 1.0}), r"stop\.memory.*another"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(make, told: str) -> None:
+    with pytest.raises(LabError, match=told) as caught:
+        make()
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("rule", [All, AnyOf])
-def test_without_a_budget_there_is_no_rule(rule) -> None:
-    with pytest.raises(LabError, match=r"stop\.flops=0\.25"):
-        rule()

@@ -15,10 +15,10 @@ SMALL = [
 ]
 
 
-def perform(root: Path, name: str, *overrides: str) -> float:
+def perform(root: Path, name: str, *overrides: str) -> float | None:
     config = composed(*SMALL, f"output_root={root}", *overrides)
     chosen = dict(override.split("=") for override in overrides if "." not in override.partition("=")[0])
-    return run_task(config, str(root / name), {"task": "prune", "importance": "ipad", **chosen})
+    return run_task(config, str(root / name), {"task": "prune", "importance": "ipad", **chosen}).number
 
 
 @pytest.fixture(scope="module")

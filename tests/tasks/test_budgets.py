@@ -12,7 +12,7 @@ from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.card import read_cards
 from pruning_lab.lab.output.history import History
 from pruning_lab.lab.several_budgets import prune_to_each
-from pruning_lab.selection.stopping import Flops
+from pruning_lab.selection.stopping import All
 from pruning_lab.tasks.report.run_search import find_runs
 from tests.labs import Recorder, tiny_lab
 from tests.tasks.test_assembly import perform
@@ -28,8 +28,8 @@ def told(row: dict[str, float]) -> dict[str, float]:
 @pytest.mark.parametrize("importance", [lambda: Random(3), lambda: MovingAverage(Random(3))])
 def test_shared_steps_end_as_the_runs_made_alone_do(tmp_path: Path, importance: Callable[[], Importance]) -> None:
     def lab_to(limit: float, way: str, tracker: Recorder) -> Experiment:
-        own = {"stop": Flops(limit), "importance": importance(), "tracker": tracker}
-        return tiny_lab(tmp_path / f"{way}_{limit}", base_cache=tmp_path / "bases", **own)
+        own = {"stop": All(flops=limit), "importance": importance(), "tracker": tracker}
+        return tiny_lab(tmp_path / f"{way}_{limit}", bases=tmp_path / "bases", **own)
 
     limits, trackers = [0.8, 0.6, 0.5], [Recorder() for _ in range(3)]
     for limit in limits:

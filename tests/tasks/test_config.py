@@ -24,6 +24,7 @@ NEEDED = {
     "task=flat": ["task.run=x"],
     "+experiment=importance_study_nuclei": ["data.root=x"],
     "task=train_longer": ["task.run=x"],
+    "task=resume": ["task.run=x"],
     "task=report": ["task.runs=x"],
 }
 OPTIONS = sorted(
@@ -111,9 +112,11 @@ def test_null_is_filled_in_and_what_is_set_stays() -> None:
 
 
 def test_parameters_are_short_and_grouped() -> None:
-    flat = flat_parameters(composed("importance=l1"), {"importance": "l1", "optimizer@base.optimizer": "adamw"})
+    chosen = {"importance": "l1", "optimizer@base.optimizer": "adamw", "selection/amount": "share_of_flops"}
+    flat = flat_parameters(composed("importance=l1"), chosen)
     assert flat["importance"] == "l1"
+    assert flat["selection.amount"] == "share_of_flops"
     assert flat["base.optimizer"] == "adamw"
     assert flat["importance.p"] == 1
-    assert flat["stop"] == "pruning_lab.selection.Flops"
+    assert flat["stop"] == "pruning_lab.selection.All"
     assert not any("_target_" in name or "_partial_" in name for name in flat)

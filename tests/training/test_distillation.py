@@ -52,9 +52,9 @@ def objective(
     return objective_of(method, CrossEntropy(), base, model, graph, ComputeSettings(**how))
 
 
-def term_value(method: Distillation, pruned: Answer, base: Answer, net: nn.Module, graph: ChannelGraph) -> float:
-    (term,) = method.terms(net, graph)
-    return term.compare(pruned, base).item()
+def value_of(method: Distillation, pruned: Answer, base: Answer, net: nn.Module, graph: ChannelGraph) -> float:
+    (comparison,) = method.comparisons(net, graph)
+    return comparison.compare(pruned, base).item()
 
 
 def outputs(conv: Tensor) -> Answer:
@@ -66,16 +66,16 @@ def test_soft_targets_are_the_divergence_of_softened_probabilities() -> None:
     ours, theirs = torch.tensor([[[[0.0]], [[0.0]]]]), torch.tensor([[[[2.0]], [[0.0]]]])
     p = 1 / (1 + math.exp(-1))  # softmax of (2, 0) at temperature 2
     by_hand = 3 * 2**2 * (p * math.log(p / 0.5) + (1 - p) * math.log((1 - p) / 0.5))
-    value = term_value(SoftTargets(temperature=2, weight=3), Answer(ours), Answer(theirs), model, graph)
+    value = value_of(SoftTargets(temperature=2, weight=3), Answer(ours), Answer(theirs), model, graph)
     assert value == pytest.approx(by_hand)
 
 
 def test_soft_targets_are_averaged_over_images_and_pixels() -> None:
     _, model, graph = pruned_net()
     ours, theirs = torch.randn(1, 2, 1, 1), torch.randn(1, 2, 1, 1)
-    one = term_value(SoftTargets(), Answer(ours), Answer(theirs), model, graph)
+    one = value_of(SoftTargets(), Answer(ours), Answer(theirs), model, graph)
     many = [Answer(logits.expand(3, 2, 4, 5)) for logits in (ours, theirs)]
-    assert term_value(SoftTargets(), *many, model, graph) == pytest.approx(one)
+    assert value_of(SoftTargets(), *many, model, graph) == pytest.approx(one)
 
 
 def test_attention_compares_maps_of_length_one_whatever_the_number_of_channels() -> None:
@@ -83,19 +83,19 @@ def test_attention_compares_maps_of_length_one_whatever_the_number_of_channels()
     wide = torch.tensor([3.0, 0.0, 1.0, 0.0]).reshape(1, 2, 1, 2)  # mean squares (5, 0): the map is (1, 0)
     narrow = torch.tensor([1.0, 1.0]).reshape(1, 1, 1, 2)  # the map is (1, 1) / sqrt(2)
     by_hand = 0.5 * ((1 - math.sqrt(0.5)) ** 2 + 0.5)
-    value = term_value(Attention(["conv"], weight=0.5), outputs(narrow), outputs(wide), model, graph)
+    value = value_of(Attention(["conv"], weight=0.5), outputs(narrow), outputs(wide), model, graph)
     assert value == pytest.approx(by_hand)
-    assert term_value(Attention(["conv"]), outputs(7 * narrow), outputs(narrow), model, graph) == pytest.approx(0)
+    assert value_of(Attention(["conv"]), outputs(7 * narrow), outputs(narrow), model, graph) == pytest.approx(0)
 
 
 def test_features_compare_the_filters_that_are_left_with_the_same_ones_of_the_base() -> None:
     _, model, graph = pruned_net(removed=(0, 2))
     theirs = torch.tensor([9.0, 2.0, 9.0, 1.0]).reshape(1, 4, 1, 1)
     ours = torch.tensor([1.0, 1.0]).reshape(1, 2, 1, 1)
-    value = term_value(Features(["conv"], weight=2), outputs(ours), outputs(theirs), model, graph)
+    value = value_of(Features(["conv"], weight=2), outputs(ours), outputs(theirs), model, graph)
     assert value == pytest.approx(2 * (2 - 1) ** 2 / (2**2 + 1**2))
     same = theirs[:, [1, 3]]
-    assert term_value(Features(["conv"]), outputs(same), outputs(theirs), model, graph) == 0
+    assert value_of(Features(["conv"]), outputs(same), outputs(theirs), model, graph) == 0
 
 
 def test_several_are_added_up() -> None:
@@ -166,8 +166,8 @@ def test_training_on_the_base_alone_brings_the_pruned_model_closer_to_it() -> No
 def test_a_block_is_compared_by_its_exact_name_and_layers_by_patterns() -> None:
     model = build("residual")
     graph = ChannelGraph.trace(model, EXAMPLE)
-    (term,) = Attention(["expand_norm", "*ep*"]).terms(model, graph)
-    assert term.modules == ("expand_norm", "depthwise")
+    (comparison,) = Attention(["expand_norm", "*ep*"]).comparisons(model, graph)
+    assert comparison.modules == ("expand_norm", "depthwise")
 
 
 def test_a_linear_layers_features_are_in_its_last_dimension() -> None:
@@ -202,7 +202,7 @@ def test_a_linear_layers_features_are_in_its_last_dimension() -> None:
 def test_a_mistake_names_the_key_or_the_layer(make, told: str) -> None:
     _, model, graph = pruned_net()
     with pytest.raises(LabError, match=told) as caught:
-        make().terms(model, graph)
+        make().comparisons(model, graph)
     assert "\n" not in str(caught.value)
 
 

@@ -125,3 +125,15 @@ def test_cross_entropy_dice_passes_its_arguments_to_both(logits: torch.Tensor, m
 def test_an_impossible_argument_is_named(make, key: str) -> None:
     with pytest.raises(LabError, match=key):
         make()
+
+
+def test_class_weights_that_validation_used_first_serve_training_as_well() -> None:
+    loss = CrossEntropy(class_weights=[0.25, 0.7531])
+    logits, mask = torch.randn(1, 2, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64)
+    with torch.inference_mode():
+        first = loss(logits, mask).item()
+    logits.requires_grad_()
+    again = loss(logits, mask)
+    again.backward()
+    assert again.item() == first
+    assert logits.grad is not None

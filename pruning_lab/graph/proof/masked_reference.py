@@ -1,7 +1,7 @@
 """What a masked network would give if its normalizations saw only the channels that are left. Knows no rule's details.
 
 A mask leaves all channels in place, and so a softmax or a norm over channels still sees them; a cut takes them away.
-Here the exported graph itself is run: where an operator mixes channels, its operands are cut to what is left, the
+Here the recorded tape itself is run: where an operator mixes channels, its operands are cut to what is left, the
 operator runs on these, and its result is spread out again with zeros. Everything else runs as it stands.
 """
 
@@ -10,68 +10,69 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
+from torch import Tensor, nn
 
 from pruning_lab.common.modules import tensors_in
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.rules import MIXING
+from pruning_lab.graph.tracing.tape import Step, Tape, replaced
 
 aten = torch.ops.aten
 
 
 def run_without(
-    program: ExportedProgram,
-    values: dict[fx.Node, Any],
+    tape: Tape,
+    values: dict[Step, Any],
     gone: Tensor,
     masked: nn.Module,
     inputs: tuple[Tensor, ...],
 ) -> list[Tensor]:
-    """Outputs of `program` on `inputs`, with the tensors of a masked model, as a flat list.
+    """Outputs of a recorded pass on `inputs`, with the tensors of a masked model, as a flat list.
 
     Args:
-        values: what the interpreter found for every node of the program.
+        values: what the interpreter found for every step.
         gone: bool [labels], the labels that a cut would remove.
         masked: the traced model (or a copy of it) after `mask`.
     """
     tensors = dict(masked.named_parameters(remove_duplicate=False)) | dict(masked.named_buffers(remove_duplicate=False))
     kind = next(tensor.dtype for tensor in [*inputs, *tensors.values()] if tensor.is_floating_point())
-    given = iter(inputs)
-    arguments = []
-    for spec in program.graph_signature.input_specs:
-        if spec.kind == InputKind.USER_INPUT:
-            arguments.append(next(given))
-        elif spec.kind == InputKind.CONSTANT_TENSOR:
-            constant = program.constants[str(spec.target)]
-            arguments.append(constant.to(kind) if constant.is_floating_point() else constant)
-        else:
-            arguments.append(tensors[str(spec.target)])
-    outputs = _Run(program, values, gone).run(*arguments, enable_io_processing=False)
-    count = len(program.graph_signature.user_outputs)
-    return [output for output in outputs[len(outputs) - count :] if isinstance(output, Tensor)]
+    run = _Run(values, gone)
+    known: dict[Step, Any] = dict(zip(tape.inputs, inputs, strict=True))
+    last = {source: step for step in tape.steps for source in step.sources if source not in tape.outputs}
+    for step in tape.steps:
+        if step.name:
+            known[step] = tensors[step.name].detach()
+        elif step.target is not None:
+            known[step] = run(step, known)
+        elif step.constant is not None and step not in known:
+            known[step] = step.constant.to(kind) if step.constant.is_floating_point() else step.constant
+        for source in step.sources:
+            if last.get(source) is step:
+                del known[source]
+    return [known[step] for step in tape.outputs]
 
 
-class _Run(fx.Interpreter):
-    def __init__(self, program: ExportedProgram, values: dict[fx.Node, Any], gone: Tensor) -> None:
-        super().__init__(program.graph_module)
+class _Run:
+    """Runs steps as they stand, or, where one mixes channels, on the channels that are left."""
+
+    def __init__(self, values: dict[Step, Any], gone: Tensor) -> None:
         self.values, self.gone = values, gone
 
-    def run_node(self, n: fx.Node) -> Any:
-        if n.target not in MIXING or not any(self._left(self.values[source]) for source in n.all_input_nodes):
-            return super().run_node(n)
-        args, kwargs = self.fetch_args_kwargs_from_env(n)
-        if self._is_all_gone(self.values[n]):  # torch's _weight_norm of no filters ends the process
-            return next(tensors_in(args)).new_zeros(self.values[n].shape)
-        known_args, known_kwargs = fx.node.map_arg((n.args, n.kwargs), self.values.__getitem__)
-        small = [_select(arg, known, self._left) for arg, known in zip(args, known_args, strict=True)]
-        if n.target in (aten.layer_norm.default, aten.rms_norm.default):
+    def __call__(self, step: Step, known: dict[Step, Any]) -> Any:
+        args, kwargs = _arguments(step, known)
+        if step.target not in MIXING or not any(self._left(self.values[source]) for source in step.sources):
+            return step.target(*args, **kwargs)
+        if self._is_all_gone(self.values[step]):  # torch's _weight_norm of no filters ends the process
+            return next(tensors_in(args)).new_zeros(self.values[step].shape)
+        known_args, known_kwargs = _arguments(step, self.values)
+        small = [_select(arg, other, self._left) for arg, other in zip(args, known_args, strict=True)]
+        if step.target in (aten.layer_norm.default, aten.rms_norm.default):
             small[1] = list(small[0].shape[args[0].ndim - len(args[1]) :])
         options = {key: _select(kwargs[key], known_kwargs[key], self._left) for key in kwargs}
-        result = n.target(*small, **options)  # type: ignore[operator]
+        result = step.target(*small, **options)
         if isinstance(result, Tensor):
-            return self._spread(result, self.values[n])
-        return [self._spread(item, known) for item, known in zip(result, self.values[n], strict=True)]
+            return self._spread(result, self.values[step])
+        return [self._spread(one, other) for one, other in zip(result, self.values[step], strict=True)]
 
     def _left(self, value: Any) -> dict[int, Tensor]:
         """Dimension -> indices that are left, for the dimensions that lose any."""
@@ -99,3 +100,8 @@ def _select(item: Any, known: Any, left: Any) -> Any:
         for dim, index in left(known).items():
             item = item.index_select(dim, index.to(item.device))
     return item
+
+
+def _arguments(step: Step, values: dict[Step, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    kwargs = {key: replaced(arg, values.__getitem__) for key, arg in step.kwargs.items()}
+    return replaced(step.args, values.__getitem__), kwargs

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.common.modules import copy_of
+from pruning_lab.common.copies import copy_of
 
 
 @torch.no_grad()

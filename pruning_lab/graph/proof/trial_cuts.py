@@ -1,6 +1,6 @@
 """Trial cuts on copies of a model: is a cut what the graph says it is? Knows surgery and the graph, but no operator.
 
-A graph that was exported at one size can't tell `x.view(n, 4, -1)` from `x.view(n, 4, 16)`. The second breaks when
+A graph that was read at one size can't tell `x.view(n, 4, -1)` from `x.view(n, 4, 16)`. The second breaks when
 channels leave, or goes on with the wrong ones; trying it out is the only way to know.
 """
 
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.common.copies import light_copy_of
 from pruning_lab.common.errors import LabError, first_line
-from pruning_lab.common.modules import copy_of, in_mode, tensors_in
+from pruning_lab.common.modules import in_mode, tensors_in
 from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask
@@ -24,7 +25,7 @@ from pruning_lab.graph.proof.held_sizes import held_sizes
 from pruning_lab.graph.proof.masked_reference import run_without
 from pruning_lab.graph.proof.precision import in_double
 from pruning_lab.graph.structure.channels import Channels
-from pruning_lab.graph.tracing.export import Inputs, TraceError, as_inputs
+from pruning_lab.graph.tracing.recording import Inputs, TraceError, as_inputs
 
 ROUNDING, ROUNDING_OF_DOUBLES = 1e-3, 1e-7
 """Largest relative difference of outputs that rounding explains."""
@@ -81,19 +82,30 @@ def _compare(
     absent: Tensor,
 ) -> float:
     """Relative difference between cut and masked; `absent` are the removed groups as `reading` numbers them."""
-    small = copy_of(model).eval()
+    small = light_copy_of(model).eval()
     cut(small, copy.copy(graph), removed)
     found = list(tensors_in(small(*inputs)))
-    masked = copy_of(model).eval()
+    masked = light_copy_of(model).eval()
+    _own_weights(masked, graph)
     mask(masked, graph, removed)
-    if reading is not None and reading.program is not None and bool((removed & graph.mixing).any()):
+    if reading is not None and reading.tape is not None and bool((removed & graph.mixing).any()):
         gone = graph.taken(absent, reading.group_of_label)
-        expected = run_without(reading.program, reading.values, gone, masked, inputs)
+        expected = run_without(reading.tape, reading.values, gone, masked, inputs)
     else:
         expected = list(tensors_in(masked(*inputs)))
     if [item.shape for item in found] != [item.shape for item in expected]:
         return math.inf
     return max((_relative(one, other) for one, other in zip(found, expected, strict=True)), default=0.0)
+
+
+def _own_weights(light: nn.Module, graph: Channels) -> None:
+    """Give a light copy what a mask writes into."""
+    names = {name for consumer in graph.consumers for name in consumer.tensors}
+    if bool(graph.contracted.any()):
+        names.update(graph.tensors)
+    tensors = dict(light.named_parameters()) | dict(light.named_buffers())
+    for name in names & set(tensors):
+        tensors[name].data = tensors[name].detach().clone()
 
 
 def _relative(one: Tensor, other: Tensor) -> float:
@@ -170,7 +182,7 @@ def _claims(graph: Channels, reading: Reading) -> list[_Claim]:
         for index in row.unique().tolist():
             layer_of.setdefault(index, name)
     together: dict[tuple[int | str, ...], list[int]] = {}
-    provable = graph.prunable if reading.program is not None else graph.prunable & ~graph.mixing
+    provable = graph.prunable if reading.tape is not None else graph.prunable & ~graph.mixing
     for index in provable.nonzero().flatten().tolist():
         together.setdefault(tuple(passed.get(index, [layer_of[index]])), []).append(index)
     claims = []
@@ -187,7 +199,7 @@ class _TrialCuts:
     def __init__(self, model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> None:
         self.graph, self.reading = graph, reading
         self.generator = torch.Generator().manual_seed(0)
-        self.model = _shaken(copy_of(model).eval(), self.generator)
+        self.model = _shaken(light_copy_of(model).eval(), self.generator)
         self.inputs = tuple(
             torch.randn(item.shape, generator=self.generator).to(item) if item.is_floating_point() else item
             for item in inputs
@@ -234,9 +246,14 @@ def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
     """Noise on tensors that hold one value only: a factor that starts at zero hides whatever it multiplies."""
     with torch.no_grad():
         for tensor in [*model.parameters(), *model.buffers()]:
-            if tensor.is_floating_point() and tensor.numel() > 1 and bool((tensor == tensor.flatten()[0]).all()):
-                tensor += 0.3 * torch.rand(tensor.shape, generator=generator).to(tensor)
+            if tensor.is_floating_point() and tensor.numel() > 1 and _is_uniform(tensor):
+                tensor.data = tensor + 0.3 * torch.rand(tensor.shape, generator=generator).to(tensor)
     return model
+
+
+def _is_uniform(tensor: Tensor) -> bool:
+    first = tensor.flatten()[0]
+    return bool((tensor[-1] == first).all()) and bool((tensor == first).all())
 
 
 def _rounds(claims: list[_Claim], generator: torch.Generator) -> list[list[_Claim]]:

@@ -39,7 +39,7 @@ class Group:
 class Channels:
     """Groups, layers and consumers of a model, as it is now and as it was when it was traced.
 
-    What a cut changes is read off `structure` and `rows` when somebody asks for it.
+    What a cut changes is read off `structure` and `rows` when it is asked for.
 
     Attributes:
         structure: the network's parts by the rows of group ids that they were traced with.
@@ -61,7 +61,7 @@ class Channels:
         frozen_groups: group id -> why it can't be cut.
         held: attributes of modules that hold numbers of channels; a cut sets them anew.
         flows: which layer's output reaches which layer, and through which normalizations.
-        memory: sizes and lifetimes of a forward pass's values; None for a model that can't be exported.
+        memory: sizes and lifetimes of a forward pass's values; None for a model that can't be recorded.
     """
 
     structure: Structure
@@ -199,7 +199,7 @@ class Channels:
         return torch.cat([removed, torch.zeros(1, dtype=torch.bool)])[row]
 
     def become(self, other: Channels) -> None:
-        """Take over another graph's content, so that whoever holds this graph sees the change."""
+        """Take over another graph's content, so that all who hold this graph see the change."""
         self.__dict__.clear()
         self.__dict__.update(other.__dict__)
 

@@ -47,7 +47,7 @@ class Remaining:
     """What is left of rows of group ids when some groups leave, with the ids that the others have then.
 
     A network has thousands of rows of a few hundred ids, and many of them are one tensor. All are laid end to end and
-    filtered at once, each distinct one once; what nobody asks for is not computed.
+    filtered at once, each distinct one once; what is not asked for is not computed.
     """
 
     def __init__(self, removed: Tensor, rows: Iterable[Tensor]) -> None:

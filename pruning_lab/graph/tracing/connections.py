@@ -1,6 +1,6 @@
 """Connections that a user gives by hand: who reads which filter, in the original model's indices.
 
-They override what the trace found for the layers that they answer for. Where a model can't be exported at all, they
+They override what the trace found for the layers that they answer for. Where a model can't be recorded at all, they
 are all there is: one forward pass then tells which layers run, and which normalizations follow which layer directly.
 Knows modules and the interpreter, and nothing of surgery.
 """
@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.common.modules import in_mode, random_kept
-from pruning_lab.graph.tracing.export import TraceError
 from pruning_lab.graph.tracing.interpreter import Interpreter, Links
 from pruning_lab.graph.tracing.labelled import Labelled
+from pruning_lab.graph.tracing.recording import TraceError
+from pruning_lab.graph.tracing.tape import Facts, Step
 
 aten = torch.ops.aten
 
@@ -70,7 +71,7 @@ def answered(links: Links) -> set[str]:
 def interpret_by_hand(
     interpreter: Interpreter, model: nn.Module, inputs: tuple[Tensor, ...], connections: Connections
 ) -> None:
-    """Let the interpreter read a model that can't be exported: its layers one by one, joined by the user's word.
+    """Let the interpreter read a model that can't be recorded: its layers one by one, joined by the user's word.
 
     Raises:
         TraceError: the model does not run on `inputs`.
@@ -168,22 +169,21 @@ def _record(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[_Call]:
 def _interpret(interpreter: Interpreter, call: _Call) -> None:
     """Apply the rule of the operator that the module runs."""
     operator, arguments = _operator(interpreter, call)
-    interpreter.node_name, interpreter.module_path = f"{type(call.module).__name__} {call.name}", call.name
+    interpreter.place, interpreter.module_path = f"{type(call.module).__name__} {call.name}", call.name
     row = torch.zeros(call.channels, dtype=torch.int64)
     if not call.is_layer and call.name in interpreter.links:  # a layer's rule asks for the links itself
         row = interpreter.connected(call.name, row)
     elif not call.is_layer and call.producer is not None:
         row = interpreter.layers[call.producer]
     dim = len(call.shape) - 1 if isinstance(call.module, nn.Linear) else 1
-    node = fx.Node(fx.Graph(), call.name.replace(".", "_"), "call_function", operator, (), {})
-    node.meta["val"] = torch.empty(call.result, device="meta")
-    interpreter.rules[operator](interpreter, node, Labelled(call.shape, {dim: row}), *arguments)
+    step = Step(operator, result=Facts(call.result, torch.float32, 0, 0))
+    interpreter.rules[operator](interpreter, step, Labelled(call.shape, {dim: row}), *arguments)
 
 
 def _operator(interpreter: Interpreter, call: _Call) -> tuple[Any, list[Any]]:
     """The ATen operator of a module, and its arguments after the image."""
     module: Any = call.module
-    held = {key: interpreter.parameter(f"{call.name}.{key}", tensor) for key, tensor in _own_tensors(module)}
+    held = {key: interpreter.parameter(f"{call.name}.{key}", tensor.shape) for key, tensor in _own_tensors(module)}
     weight, bias = held.get("weight"), held.get("bias")
     if isinstance(module, nn.Linear):
         return aten.linear.default, [weight, bias]

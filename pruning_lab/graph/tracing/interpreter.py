@@ -1,6 +1,6 @@
-"""Runs an exported graph on labels: one rule per operator, looked up in a table.
+"""Runs a tape on labels: one rule per operator, looked up in a table.
 
-Knows torch.export's graphs; what each operator does to labels is in `rules`, what comes of it in `channel_graph`.
+Knows tapes; what each operator does to labels is in `rules`, what comes of it in `channel_graph`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx
-from torch.export import ExportedProgram
-from torch.utils import _pytree as pytree
+from torch import Tensor
 
 from pruning_lab.common.modules import layer_name
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.labels import FIXED, LabelSpace
+from pruning_lab.graph.tracing.tape import Step, Tape, ancestors, replaced
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,15 @@ Links = dict[str, list[tuple[int, str, int]]]
 
 
 class Interpreter:
-    """Collects what a network's operators say of its channels, over one or several exported graphs."""
+    """Collects what a network's operators say of its channels, over one or several tapes."""
 
-    def __init__(self, rules: dict[Any, Rule], canonical: dict[str, str], links: Links | None = None) -> None:
+    def __init__(self, rules: dict[Any, Rule], links: Links | None = None) -> None:
         """Start with nothing known.
 
         Args:
-            canonical: every name of a parameter or buffer -> the one under which it is known here.
             links: what the user says of a consumer's channels, see `connected`.
         """
-        self.rules, self.canonical = rules, canonical
+        self.rules = rules
         self.links: Links = links or {}
         self.space = LabelSpace()
         self.tensors: dict[str, Labelled] = {}
@@ -72,67 +70,36 @@ class Interpreter:
         self.sizes: list[tuple[str, tuple[Tensor | int, ...]]] = []
         self.used: set[str] = set()
         self.count_costs = True
-        self.node_name = self.module_path = ""
+        self.place = self.module_path = ""
 
-    def run(self, program: ExportedProgram) -> dict[fx.Node, Any]:
-        """Interpret every node; labels of parameters are shared with the programs that were run before.
+    def run(self, tape: Tape) -> dict[Step, Any]:
+        """Interpret every step; labels of parameters are shared with the tapes that were run before.
 
         Returns:
-            what each node gives out.
+            what each step gives out.
         """
-        values: dict[fx.Node, Any] = {}
-        names = self._parameter_names(program)
-        outputs = _outputs(program)
-        read = _ancestors(outputs)
-        for node in program.graph.nodes:
-            if node.op == "placeholder":
-                self.node_name = describe(node)
-                values[node] = self._placeholder(node, names, node in read)
-        self._run_nodes(program.graph_module, values)
-        for node in outputs:
-            for value in labelled_in(values[node]):
+        values: dict[Step, Any] = {}
+        read = ancestors(tape.outputs)
+        for step in tape.steps:
+            self.place, self.module_path = step.described, step.module
+            if step.target is not None:
+                values[step] = self._call(step, values)
+            elif step.name:
+                if step in read:
+                    self.used.add(step.name)
+                values[step] = self.parameter(step.name, step.shapes)
+            else:
+                values[step] = Labelled(step.shapes)
+        for step in tape.outputs:
+            for value in labelled_in(values[step]):
                 self.space.freeze(value.labels(), "feeds the model's output")
         return values
 
-    def run_inside(self, module: fx.GraphModule, operands: tuple[Any, ...]) -> list[Any]:
-        """Interpret a graph within the graph, as `with torch.no_grad():` in a forward makes one."""
-        holders = [node for node in module.graph.nodes if node.op == "placeholder"]
-        values = dict(zip(holders, operands, strict=True))
-        self._run_nodes(module, values)
-        results = next(node for node in reversed(module.graph.nodes) if node.op == "output").args[0]
-        return [values[result] for result in results]
-
-    def _run_nodes(self, module: fx.GraphModule, values: dict[fx.Node, Any]) -> None:
-        for node in module.graph.nodes:
-            self.node_name, self.module_path = describe(node), module_path(node)
-            if node.op == "get_attr":
-                values[node] = getattr(module, str(node.target))
-            elif node.op == "call_function":
-                values[node] = self._call(node, values)
-
-    def _parameter_names(self, program: ExportedProgram) -> dict[str, str]:
-        signature = program.graph_signature
-        names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-        return {place: self.canonical[name] for place, name in names.items()}
-
-    def _placeholder(self, node: fx.Node, names: dict[str, str], is_read: bool) -> Any:
-        tensor = node.meta.get("val")
-        if not isinstance(tensor, Tensor):
-            return tensor
-        name = names.get(node.name)
-        if name is None:
-            return Labelled(tuple(tensor.shape))
-        if is_read:
-            self.used.add(name)
-        if not node.users:
-            return None
-        return self.parameter(name, tensor)
-
-    def parameter(self, name: str, tensor: Tensor) -> Labelled:
+    def parameter(self, name: str, shape: tuple[int, ...]) -> Labelled:
         """A parameter or buffer, with labels along all its dimensions."""
         if name not in self.tensors:
-            axes = {d: self.space.fresh(size) for d, size in enumerate(tensor.shape)}
-            self.tensors[name] = Labelled(tuple(tensor.shape), axes, (name,))
+            axes = {d: self.space.fresh(size) for d, size in enumerate(shape)}
+            self.tensors[name] = Labelled(tuple(shape), axes, (name,))
         return self.tensors[name]
 
     def connected(self, consumer: str, row: Tensor) -> Tensor:
@@ -149,18 +116,19 @@ class Interpreter:
             row[channel] = label
         return row
 
-    def _call(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
-        args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), values.__getitem__)
-        rule = self.rules.get(node.target)
+    def _call(self, step: Step, values: dict[Step, Any]) -> Any:
+        args = replaced(step.args, values.__getitem__)
+        kwargs = {key: replaced(arg, values.__getitem__) for key, arg in step.kwargs.items()}
+        rule = self.rules.get(step.target)
         if rule is None:
-            pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())
+            pointwise = torch.Tag.pointwise in getattr(step.target, "tags", ())
             rule = self.rules["pointwise" if pointwise else "unknown"]
         try:
-            result = rule(self, node, *args, **kwargs)
+            result = rule(self, step, *args, **kwargs)
         except (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError):
             # An operator may be called in ways that nobody foresaw. Less is pruned then, and nothing breaks.
-            result = self.rules["unknown"](self, node, *args, **kwargs)
-        sources = [value for source in node.all_input_nodes for value in labelled_in(values[source])]
+            result = self.rules["unknown"](self, step, *args, **kwargs)
+        sources = [value for source in step.sources for value in labelled_in(values[source])]
         if sources and all(value.parameters for value in sources):
             made_of = tuple(dict.fromkeys(name for value in sources for name in value.parameters))
             return _with_parameters(result, made_of)
@@ -173,13 +141,13 @@ class Interpreter:
         return torch.full((value.shape[dim],), FIXED) if found is None else found
 
     def tie(self, one: Tensor, other: Tensor) -> None:
-        self.space.tie(one, other, f"{self.node_name} joins it with values of a fixed size")
+        self.space.tie(one, other, f"{self.place} joins it with values of a fixed size")
 
     def tie_rows(self, rows: Tensor) -> Tensor:
-        return self.space.tie_rows(rows, f"{self.node_name} joins it with values of a fixed size")
+        return self.space.tie_rows(rows, f"{self.place} joins it with values of a fixed size")
 
     def freeze(self, labels: Tensor, why: str) -> None:
-        self.space.freeze(labels, f"{self.node_name} {why}")
+        self.space.freeze(labels, f"{self.place} {why}")
 
     def suspect(self, labels: Tensor, *sizes: tuple[Tensor | int, ...]) -> None:
         """Remember that the model's own code may hold the size of these channels, so a cut has to be proved.
@@ -188,7 +156,7 @@ class Interpreter:
         numbers that do not depend on channels.
         """
         if bool((labels != FIXED).any()):
-            self.suspects.append((self.node_name, labels))
+            self.suspects.append((self.place, labels))
             self.sizes.extend((self.module_path, rows) for rows in sizes)
 
     def layer(self, weight: Labelled, filters: Tensor) -> str:
@@ -223,29 +191,15 @@ class Interpreter:
 
 
 def labelled_in(tree: Any) -> Iterator[Labelled]:
-    """All Values in nested arguments or results."""
-    for leaf in pytree.tree_leaves(tree, is_leaf=lambda item: isinstance(item, Labelled)):
-        if isinstance(leaf, Labelled):
-            yield leaf
-
-
-def result_shapes(node: fx.Node) -> Any:
-    """The sizes of a node's result: a tuple of ints, or a list of them where it returns several tensors."""
-    val = node.meta["val"]
-    return tuple(val.shape) if isinstance(val, Tensor) else [tuple(item.shape) for item in val]
-
-
-def describe(node: fx.Node) -> str:
-    """`add in layer1.0` for an operator, by the module whose forward called it."""
-    target = str(getattr(node.target, "_opname", node.target))
-    path = module_path(node)
-    return f"{target} in {path}" if path else target
-
-
-def module_path(node: fx.Node) -> str:
-    """The path of the module whose forward called an operator; empty for the model itself."""
-    stack = node.meta.get("nn_module_stack")
-    return str(list(stack.values())[-1][0]) if stack else ""
+    """All labelled values in nested arguments or results."""
+    if isinstance(tree, Labelled):
+        yield tree
+    elif isinstance(tree, (list, tuple)):
+        for leaf in tree:
+            yield from labelled_in(leaf)
+    elif isinstance(tree, dict):
+        for leaf in tree.values():
+            yield from labelled_in(leaf)
 
 
 def _with_parameters(result: Any, made_of: tuple[str, ...]) -> Any:
@@ -254,20 +208,3 @@ def _with_parameters(result: Any, made_of: tuple[str, ...]) -> Any:
     if isinstance(result, list):
         return [_with_parameters(item, made_of) for item in result]
     return result
-
-
-def _outputs(program: ExportedProgram) -> list[fx.Node]:
-    names = set(program.graph_signature.user_outputs)
-    output = next(node for node in reversed(program.graph.nodes) if node.op == "output")
-    return [node for node in output.all_input_nodes if node.name in names]
-
-
-def _ancestors(nodes: list[fx.Node]) -> set[fx.Node]:
-    """All nodes on which these depend, themselves included; an operator in place is read through its result."""
-    seen, waiting = set(nodes), list(nodes)
-    while waiting:
-        for source in waiting.pop().all_input_nodes:
-            if source not in seen:
-                seen.add(source)
-                waiting.append(source)
-    return seen

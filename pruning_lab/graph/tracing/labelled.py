@@ -21,11 +21,13 @@ class Labelled:
         shape: its sizes at the traced input.
         axes: dimension -> int64 [shape[dimension]]; a dimension that is not named has a fixed size.
         parameters: the parameters it is made from, if it is made from nothing else.
+        loose: dimensions along which all elements are alike, as in zeros of a given size: they fit whatever is left.
     """
 
     shape: tuple[int, ...]
     axes: dict[int, Tensor] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
+    loose: frozenset[int] = frozenset()
 
     @property
     def ndim(self) -> int:
@@ -56,13 +58,18 @@ def gather_axis(spread: Tensor, tie_rows: TieRows, keep: int | None = None) -> t
     Returns:
         (dimension, its labels), or None where all elements carry one label or there are none.
     """
-    varying = [d for d in range(spread.ndim) if _varies(spread, d)]
-    if not varying:
+    along = varying(spread)
+    if not along:
         return None
-    chosen = keep if keep in varying else varying[-1]
-    index = tuple(slice(None) if d in varying else 0 for d in range(spread.ndim))
-    dense = spread[index].movedim(varying.index(chosen), -1)
+    chosen = keep if keep in along else along[-1]
+    index = tuple(slice(None) if d in along else 0 for d in range(spread.ndim))
+    dense = spread[index].movedim(along.index(chosen), -1)
     return chosen, tie_rows(dense.reshape(-1, dense.shape[-1]))
+
+
+def varying(spread: Tensor) -> list[int]:
+    """The dimensions along which a tensor of labels is not the same everywhere."""
+    return [dim for dim in range(spread.ndim) if _varies(spread, dim)]
 
 
 def _varies(spread: Tensor, dim: int) -> bool:

@@ -1,6 +1,6 @@
-"""How much memory a network's values take while it runs, in closed form. Knows exported graphs and rows of group ids.
+"""How much memory a network's values take while it runs, in closed form. Knows tapes and rows of group ids.
 
-A value is what an operator of the exported graph gives out in memory of its own; views, and results of operators that
+A value is what a recorded operator gives out in memory of its own; views, and results of operators that
 work in place, are no values. It is alive from the operator that makes it to the last one that reads it or a view of
 it; the model's inputs, which the caller holds, are alive all the time, its outputs to the end. Not counted: parameters
 and buffers, what an operator takes for itself while it runs, and what Python holds longer than anything reads it.
@@ -9,47 +9,47 @@ and buffers, what an operator takes for itself while it runs, and what Python ho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, fx
-from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
+from torch import Tensor
 
 from pruning_lab.graph.structure.memory import NONE, LiveValues
 from pruning_lab.graph.tracing.labelled import Labelled
+from pruning_lab.graph.tracing.tape import Facts, Step, Tape
 
 
-def live_values(
-    program: ExportedProgram, values: Mapping[fx.Node, Any], group_of_label: Tensor, known: Iterator[Tensor]
-) -> LiveValues:
-    """Read sizes and lifetimes off an exported graph.
+def live_values(tape: Tape, values: Mapping[Step, Any], group_of_label: Tensor, known: Iterator[Tensor]) -> LiveValues:
+    """Read sizes and lifetimes off a tape.
 
     Args:
-        values: what the interpreter found for every node.
+        values: what the interpreter found for every step.
         group_of_label: int64 [labels], group ids, negative for labels of no group.
         known: rows of group ids that exist already; equal ones are used again.
     """
     rows = _Rows(known)
     found: dict[int, _Life] = {}
-    given = _given(program)
-    held = {storage for node in given for _, storage in _storages(node)}
-    final = len(program.graph.nodes) - 1
-    for number, node in enumerate(program.graph.nodes):
-        for source in node.all_input_nodes:
-            for _, storage in _storages(source):
-                if storage in found:
-                    found[storage].last = max(found[storage].last, number)
-        for index, (tensor, storage) in enumerate(_storages(node)):
-            if storage not in found and storage not in held:
-                value = _value_of(values.get(node), index)
-                size, factors = _size(tensor, value, group_of_label)
-                from_caller = node.op == "placeholder"
-                found[storage] = _Life(size, [rows(f) for f in factors], number, final if from_caller else number)
+    given = set(tape.inputs)
+    held = {facts.memory for step in tape.steps if step.target is None and step not in given for facts in step.facts()}
+    final = len(tape.steps)
+    for number, step in enumerate(tape.steps):
+        _use(found, step.sources, number)
+        for place, facts in enumerate(step.facts()):
+            if facts.memory not in found and facts.memory not in held:
+                size, factors = _size(facts, _value_of(values.get(step), place), group_of_label)
+                last = final if step in given else number
+                found[facts.memory] = _Life(size, [rows(f) for f in factors], number, last)
+    _use(found, tape.outputs, final)
     return _packed(list(found.values()), tuple(rows.kept))
+
+
+def _use(found: dict[int, _Life], steps: Iterable[Step], number: int) -> None:
+    for step in steps:
+        for facts in step.facts():
+            if facts.memory in found:
+                found[facts.memory].last = max(found[facts.memory].last, number)
 
 
 @dataclass
@@ -76,35 +76,16 @@ class _Rows:
         return self._number[key]
 
 
-def _given(program: ExportedProgram) -> list[fx.Node]:
-    """What a pass neither makes nor is handed by its caller: parameters, buffers and constants."""
-    kinds = {spec.arg.name: spec.kind for spec in program.graph_signature.input_specs if hasattr(spec.arg, "name")}
-    nodes = program.graph.nodes
-    return [
-        node
-        for node in nodes
-        if node.op == "get_attr" or (node.op == "placeholder" and kinds.get(node.name) != InputKind.USER_INPUT)
-    ]
-
-
-def _storages(node: fx.Node) -> Iterator[tuple[Tensor, int]]:
-    """Each tensor that a node gives out, as traced, with the identity of the memory that it lies in."""
-    item = node.meta.get("val")
-    for tensor in item if isinstance(item, (tuple, list)) else (item,):
-        if isinstance(tensor, Tensor) and tensor.layout == torch.strided:
-            yield tensor, tensor.untyped_storage()._cdata
-
-
 def _value_of(found: Any, index: int) -> Labelled | None:
     if isinstance(found, (tuple, list)):
         found = found[index] if index < len(found) else None
     return found if isinstance(found, Labelled) else None
 
 
-def _size(tensor: Tensor, value: Labelled | None, group_of_label: Tensor) -> tuple[int, list[Tensor]]:
+def _size(facts: Facts, value: Labelled | None, group_of_label: Tensor) -> tuple[int, list[Tensor]]:
     """Bytes for one entry of each of the rows on which a value's size depends, and these rows."""
-    whole = tensor.untyped_storage().nbytes()
-    if value is None or value.shape != tuple(tensor.shape):
+    whole = facts.memory_bytes
+    if value is None or value.shape != facts.shape:
         return whole, []
     rows = [group_of_label[labels] for _, labels in sorted(value.axes.items())]
     rows = [row for row in rows if bool((row >= 0).any())]

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pruning_lab.common.modules import layer_name, tensors_in
+from pruning_lab.common.modules import tensors_in
 from pruning_lab.graph import ChannelGraph, TraceError
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.proof.precision import in_double
-from pruning_lab.graph.tracing.export import export
+from pruning_lab.graph.tracing.recording import record
 from pruning_lab.importance.ablation.parts import Part, parts_of
 from pruning_lab.importance.ablation.replay import Program, UnsupportedError, Values, bytes_of
 from pruning_lab.importance.objective import main_output
@@ -81,7 +81,7 @@ class MaskedRuns:
     def __call__(self, image: Tensor, groups: Tensor) -> tuple[Tensor, Answers]:
         """The whole network's logits [1, classes, ...] for an image [1, C, H, W], and its answers without each group.
 
-        Groups that nobody reads are left out: masking them changes nothing.
+        Groups that nothing reads are left out: masking them changes nothing.
         """
         if image.shape not in self._plans:
             self._plans[image.shape] = self._plan(image)
@@ -134,14 +134,16 @@ class MaskedRuns:
         return main_output(model(image))
 
     def _plan(self, image: Tensor) -> _Plan | None:
-        """How to run parts for images of this size; None where only the whole network can be run."""
+        """How to run parts for images of this size; None where only the whole network can be run.
+
+        What is recorded is a pass on another image: a value that the model's own code holds of it then shows.
+        """
         with FlopCounterMode(display=False) as counter:
             answer = self.model(image)
         expected = main_output(answer)
         place = next(i for i, tensor in enumerate(tensors_in(answer)) if tensor is expected)
         try:
-            exported = export(self.model, (image,))
-            program = Program(exported, self.graph, known_names(self.model, self.graph), place)
+            program = Program(record(self.model, (_another(image),)), self.model, self.graph, place)
         except (TraceError, UnsupportedError) as error:
             self.work.brute_force = str(error)
             return None
@@ -149,7 +151,7 @@ class MaskedRuns:
         self.work.whole_runs += 2
         self.work.flops += 2 * counter.get_total_flops()
         if not _alike(logits, expected) and not self._alike_in_double(image, place):
-            self.work.brute_force = "the exported graph answers otherwise than the model"
+            self.work.brute_force = "the recorded operators answer otherwise than the model"
             return None
         parts = parts_of(program, self.graph.prunable.nonzero().squeeze(1))
         boundary = set().union(*(part.boundary for part in parts))
@@ -161,21 +163,14 @@ class MaskedRuns:
         if found is None:
             return False
         model, (exact,) = found
-        program = Program(export(model, (exact,)), self.graph, known_names(model, self.graph), place)
+        program = Program(record(model, (_another(exact),)), model, self.graph, place)
         return _alike(program.run(exact, ())[0], main_output(model(exact)))
+
+
+def _another(image: Tensor) -> Tensor:
+    """An image of the same size with other values."""
+    return 0.9 * image.flip(-1)
 
 
 def _alike(logits: Tensor, expected: Tensor) -> bool:
     return torch.allclose(logits, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
-
-
-def known_names(model: nn.Module, graph: ChannelGraph) -> dict[str, str]:
-    """Name of a parameter -> the name of the same tensor by which the graph knows its layer."""
-    aliases: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        aliases.setdefault(id(parameter), []).append(name)
-    known = {}
-    for names in aliases.values():
-        chosen = next((name for name in names if layer_name(name) in graph.layers), names[0])
-        known.update(dict.fromkeys(names, chosen))
-    return known

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from pruning_lab.graph.tracing.tape import Step
 from pruning_lab.importance.ablation.replay import Program, Values, bytes_of
 
 
@@ -26,40 +27,40 @@ class Part:
         boundary: operators whose values in a whole run all this starts from.
     """
 
-    def __init__(self, program: Program, reading: frozenset[fx.Node], groups: list[int]) -> None:
+    def __init__(self, program: Program, reading: frozenset[Step], groups: list[int]) -> None:
         self.program = program
         self.groups = torch.tensor(groups)
         changed = _behind(program, reading)
         inside = set(changed)
-        self.starts = [node for node in changed if node in reading and _starts(program, node, inside)]
-        self.again = [node for node in changed if node not in self.starts]
-        self.masked = [node for node in self.again if node in reading]
-        used = {item for node in self.again for item in node.all_input_nodes} | set(self.starts)
-        used |= {program.reads[node].activation for node in self.starts}
-        self.boundary = {node for node in used if node in self.starts or node not in inside} - set(program.fixed)
+        self.starts = [step for step in changed if step in reading and _starts(program, step, inside)]
+        self.again = [step for step in changed if step not in self.starts]
+        self.masked = [step for step in self.again if step in reading]
+        used = {item for step in self.again for item in step.sources} | set(self.starts)
+        used |= {program.reads[step].activation for step in self.starts}
+        self.boundary = {step for step in used if step in self.starts or step not in inside} - set(program.fixed)
 
     def flops(self, groups: Tensor) -> int:
         """FLOPs for one image and these groups. The program must have run once."""
         program = self.program
-        total = len(groups) * sum(program.flops[node] for node in self.again)
-        for node in self.starts:
-            ids = program.reads[node].ids
-            total += program.flops[node] * int(torch.isin(ids, groups).sum()) // len(ids)
+        total = len(groups) * sum(program.flops[step] for step in self.again)
+        for step in self.starts:
+            ids = program.reads[step].ids
+            total += program.flops[step] * int(torch.isin(ids, groups).sum()) // len(ids)
         return total
 
     def bytes_per_group(self) -> int:
         """The most memory that one group's results take at one time, if each dies after its last use."""
-        alive = most = sum(bytes_of(node) for node in self.starts)
+        alive = most = sum(bytes_of(step) for step in self.starts)
         mine, dead_after = {*self.again, *self.starts}, self.program.dead_after(self.again)
-        for node in self.again:
-            alive += bytes_of(node)
+        for step in self.again:
+            alive += bytes_of(step)
             most = max(most, alive)
-            alive -= sum(bytes_of(item) for item in dead_after.get(node, ()) if item in mine)
+            alive -= sum(bytes_of(item) for item in dead_after.get(step, ()) if item in mine)
         return most
 
     def boundary_bytes(self) -> int:
         """Memory for the values of one image that all this starts from."""
-        return sum(bytes_of(node) for node in self.boundary)
+        return sum(bytes_of(step) for step in self.boundary)
 
     def logits(self, groups: Tensor, values: Values) -> Tensor:
         """Logits [k, 1, classes, ...] of one image, with each of k groups masked.
@@ -71,11 +72,11 @@ class Part:
         program = self.program
         known = {**program.fixed, **values}
         started = [
-            torch.stack([program.without(node, group, known) for group in groups.tolist()]) for node in self.starts
+            torch.stack([program.without(step, group, known) for group in groups.tolist()]) for step in self.starts
         ]
         keep = [
-            (program.reads[node].ids != groups.unsqueeze(1)).to(known[program.reads[node].weight])
-            for node in self.masked
+            (program.reads[step].ids != groups.unsqueeze(1)).to(known[program.reads[step].weight])
+            for step in self.masked
         ]
 
         def rest(started: list[Tensor], keep: list[Tensor]) -> Tensor:
@@ -88,26 +89,26 @@ class Part:
 
 
 def parts_of(program: Program, groups: Tensor) -> list[Part]:
-    """The groups of int64 [k], sorted into parts by who reads them; groups that nobody reads are left out."""
-    readers: dict[int, set[fx.Node]] = defaultdict(set)
-    for node, read in program.reads.items():
+    """The groups of int64 [k], sorted into parts by who reads them; groups that nothing reads are left out."""
+    readers: dict[int, set[Step]] = defaultdict(set)
+    for step, read in program.reads.items():
         for group in read.ids[torch.isin(read.ids, groups)].unique().tolist():
-            readers[group].add(node)
-    together: dict[frozenset[fx.Node], list[int]] = defaultdict(list)
-    for group, nodes in readers.items():
-        together[frozenset(nodes)].append(group)
-    return [Part(program, nodes, sorted(found)) for nodes, found in together.items()]
+            readers[group].add(step)
+    together: dict[frozenset[Step], list[int]] = defaultdict(list)
+    for group, steps in readers.items():
+        together[frozenset(steps)].append(group)
+    return [Part(program, steps, sorted(found)) for steps, found in together.items()]
 
 
-def _behind(program: Program, reading: frozenset[fx.Node]) -> list[fx.Node]:
+def _behind(program: Program, reading: frozenset[Step]) -> list[Step]:
     """The operators whose results change when these read something else, themselves included, in order."""
     changed = set(reading)
-    for node in program.order:
-        if any(item in changed for item in node.all_input_nodes):
-            changed.add(node)
-    return [node for node in program.order if node in changed]
+    for step in program.order:
+        if any(item in changed for item in step.sources):
+            changed.add(step)
+    return [step for step in program.order if step in changed]
 
 
-def _starts(program: Program, node: fx.Node, inside: set[fx.Node]) -> bool:
-    read = program.reads[node]
+def _starts(program: Program, step: Step, inside: set[Step]) -> bool:
+    read = program.reads[step]
     return read.weight_dim is not None and read.activation not in inside

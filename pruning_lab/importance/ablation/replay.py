@@ -1,28 +1,26 @@
-"""Replays an exported network operator by operator: the whole of it, or a part on top of values that are known.
+"""Replays a recorded network operator by operator: the whole of it, or a part on top of values that are known.
 
-Knows exported graphs and which operators read groups' channels; not which parts are worth running. One program serves
-one image size: images are run one at a time.
+Knows tapes and which operators read groups' channels; not which parts are worth running. One program serves one image
+size: images are run one at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
-from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
-from torch.utils import _pytree as pytree
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.tracing.flow import Application, Canonical, applications, parameters_in
+from pruning_lab.graph.tracing.flow import Application, applications, parameters_in
+from pruning_lab.graph.tracing.tape import Facts, Step, Tape, ancestors, replaced
 from pruning_lab.importance.ablation.split_convolutions import Pieces, split_concatenations
 from pruning_lab.importance.contract import readers
 
-Values = dict[fx.Node, Any]
+Values = dict[Step, Any]
 
 aten = torch.ops.aten
 
@@ -32,7 +30,7 @@ class UnsupportedError(Exception):
 
 
 @dataclass(frozen=True)
-class Read:
+class Intake:
     """How an operator reads channels.
 
     Attributes:
@@ -43,50 +41,52 @@ class Read:
         weight_dim: the same channels' dimension in the weight, if one of them can be applied alone.
     """
 
-    activation: fx.Node
+    activation: Step
     dim: int
     ids: Tensor
-    weight: fx.Node
+    weight: Step
     weight_dim: int | None
 
 
 class Program:
-    """An exported model, ready to be replayed. The exported graph is rewritten (see `splitting`).
+    """A recorded model, ready to be replayed, with its convolutions of concatenations split (`split_convolutions`).
 
     Args:
-        names: the names by which the channel graph knows parameters that have several.
+        model: whose parameters and buffers are used.
+        answer: which of the tensors that the model returned holds the logits.
 
     Attributes:
         order: the operators on which the answer depends, in the order in which they run.
-        answer: the node that holds the logits; what the model returns besides is not computed.
+        answer: the step that gives out the logits; what the model returns besides is not computed.
         reads: the operators that read groups' channels.
         fixed: values that depend on no image.
         flops: operator -> FLOPs for one image; filled by the first whole run.
 
     Raises:
-        UnsupportedError: the model takes several inputs, or an operator writes into its argument and has no twin that
-            does not.
+        UnsupportedError: the model takes several inputs, hands a value to Python, or an operator writes into its
+            argument and has no twin that does not.
     """
 
-    def __init__(
-        self, exported: ExportedProgram, graph: ChannelGraph, names: Canonical | None = None, answer: int = 0
-    ) -> None:
-        pieces = split_concatenations(exported)
-        self.answer = _logits_node(exported, answer)
-        self.image = _only_input(exported)
-        needed = _ancestors(self.answer)
-        operators = [node for node in exported.graph.nodes if node.op == "call_function" and node in needed]
-        self.calls = {node: _without_side_effect(node) for node in operators}
-        constant = parameters_in(exported)
-        self.fixed = _placeholders(exported)
-        for node in operators:
-            if node in constant:
-                self.fixed[node] = self._call(node, self.fixed, None)
-        self.order = [node for node in operators if node not in constant]
-        self.reads = _reads(applications(exported, names), graph, pieces, set(self.order))
-        self.flops: dict[fx.Node, int] = {}
+    def __init__(self, recorded: Tape, model: nn.Module, graph: ChannelGraph, answer: int = 0) -> None:
+        tape, pieces = split_concatenations(recorded)
+        if len(tape.inputs) != 1:
+            raise UnsupportedError(f"the model has {len(tape.inputs)} inputs")
+        constant = parameters_in(tape)
+        _raise_values_in_python(tape, set(constant))
+        self.answer, self.image = tape.outputs[answer], tape.inputs[0]
+        needed = ancestors([self.answer])
+        operators = [step for step in tape.steps if step.target is not None and step in needed]
+        for step in operators:
+            _raise_writing(step)
+        self.fixed = _given(tape, model)
+        for step in operators:
+            if step in constant:
+                self.fixed[step] = self._call(step, self.fixed, None)
+        self.order = [step for step in operators if step not in constant]
+        self.reads = _reads(applications(tape, constant), graph, pieces, set(self.order))
+        self.flops: dict[Step, int] = {}
 
-    def run(self, image: Tensor, keep: Iterable[fx.Node]) -> tuple[Tensor, Values]:
+    def run(self, image: Tensor, keep: Iterable[Step]) -> tuple[Tensor, Values]:
         """Run the whole network on one image [1, C, H, W].
 
         Returns:
@@ -95,144 +95,110 @@ class Program:
         kept = {*keep, self.answer}
         values: Values = {**self.fixed, self.image: image}
         dead_after = self.dead_after(self.order)
-        for node in self.order:
-            if node in self.flops:
-                values[node] = self._call(node, values, None)
+        for step in self.order:
+            if step in self.flops:
+                values[step] = self._call(step, values, None)
             else:
                 with FlopCounterMode(display=False) as counter:
-                    values[node] = self._call(node, values, None)
-                self.flops[node] = counter.get_total_flops()
-            for item in dead_after.get(node, ()):
+                    values[step] = self._call(step, values, None)
+                self.flops[step] = counter.get_total_flops()
+            for item in dead_after.get(step, ()):
                 if item not in kept:
                     del values[item]
-        return values[self.answer], {node: values[node] for node in kept}
+        return values[self.answer], {step: values[step] for step in kept}
 
-    def rerun(self, nodes: list[fx.Node], values: Values, keep: Mapping[fx.Node, Tensor]) -> Tensor:
+    def rerun(self, steps: list[Step], values: Values, keep: Mapping[Step, Tensor]) -> Tensor:
         """Run some operators in order on top of known values. Returns the logits.
 
         Args:
             keep: operator that reads groups -> [channels], 1 for the channels that it still sees and 0 for the others.
         """
         known = dict(values)
-        dead_after = self.dead_after(nodes)
-        for node in nodes:
-            known[node] = self._call(node, known, keep.get(node))
-            for item in dead_after.get(node, ()):
+        dead_after = self.dead_after(steps)
+        for step in steps:
+            known[step] = self._call(step, known, keep.get(step))
+            for item in dead_after.get(step, ()):
                 del known[item]
         return known[self.answer]
 
-    def without(self, node: fx.Node, group: int, values: Values) -> Tensor:
+    def without(self, step: Step, group: int, values: Values) -> Tensor:
         """An operator's result less what a group's channels add to it.
 
         Args:
             values: of the operator and of what it reads, from a whole run.
         """
-        read = self.reads[node]
+        read = self.reads[step]
         activation, weight = values[read.activation], values[read.weight]
         channels = (read.ids == group).nonzero().squeeze(1).to(activation.device)
         part = (activation.index_select(read.dim, channels), weight.index_select(read.weight_dim, channels), None)
-        return values[node] - self.calls[node](*part, *node.args[3:], **node.kwargs)
+        return values[step] - step.target(*part, *step.args[3:], **step.kwargs)
 
-    def dead_after(self, nodes: list[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
+    def dead_after(self, steps: list[Step]) -> dict[Step, list[Step]]:
         """Operator -> values that nothing after it needs, if these operators run in order."""
-        last = {item: node for node in nodes for item in node.all_input_nodes}
-        dead: dict[fx.Node, list[fx.Node]] = {}
-        for item, node in last.items():
-            if item is not self.answer and item not in self.fixed:
-                dead.setdefault(node, []).append(item)
+        last = {source: step for step in steps for source in step.sources}
+        dead: dict[Step, list[Step]] = {}
+        for source, step in last.items():
+            if source is not self.answer and source not in self.fixed:
+                dead.setdefault(step, []).append(source)
         return dead
 
-    def _call(self, node: fx.Node, values: Values, keep: Tensor | None) -> Any:
-        def value(item: fx.Node) -> Any:
-            if keep is None or item is not self.reads[node].activation:
-                return values[item]
-            shape = [1] * values[item].dim()
-            shape[self.reads[node].dim] = -1
-            return values[item] * keep.reshape(shape)
+    def _call(self, step: Step, values: Values, keep: Tensor | None) -> Any:
+        def value(source: Step) -> Any:
+            if keep is None or source is not self.reads[step].activation:
+                return values[source]
+            shape = [1] * values[source].dim()
+            shape[self.reads[step].dim] = -1
+            return values[source] * keep.reshape(shape)
 
-        args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), value)
-        return self.calls[node](*args, **kwargs)
-
-
-def bytes_of(node: fx.Node) -> int:
-    """The size of a node's result, from its shape at export."""
-    return sum(item.nbytes for item in pytree.tree_leaves(node.meta.get("val")) if isinstance(item, Tensor))
+        kwargs = {key: replaced(arg, value) for key, arg in step.kwargs.items()}
+        return step.target(*replaced(step.args, value), **kwargs)
 
 
-def _only_input(exported: ExportedProgram) -> fx.Node:
-    names = exported.graph_signature.user_inputs
-    found = [node for node in exported.graph.nodes if node.op == "placeholder" and node.name in names]
-    if len(found) != 1:
-        raise UnsupportedError(f"the model has {len(found)} inputs")
-    return found[0]
+def bytes_of(step: Step) -> int:
+    """The size of a step's result, as it was recorded."""
+    return sum(facts.nbytes for facts in step.facts())
 
 
-def _logits_node(exported: ExportedProgram, place: int) -> fx.Node:
-    returned: Any = exported.graph.output_node().args[0]
-    found = returned[place]
-    if not isinstance(found, fx.Node):
-        raise UnsupportedError("the model returns no tensor where logits are looked for")
-    return found
+def _raise_values_in_python(tape: Tape, constant: set[Step]) -> None:
+    """What the model's own code did with a number can't be replayed: it may do something else on other images."""
+    for step in tape.steps:
+        results = step.result if isinstance(step.result, list) else [step.result]
+        if step.target is not None and step not in constant and not all(isinstance(one, Facts) for one in results):
+            raise UnsupportedError(f"{step.described} hands a value to Python")
 
 
-def _placeholders(exported: ExportedProgram) -> Values:
+def _raise_writing(step: Step) -> None:
+    schema = getattr(step.target, "_schema", None)
+    if schema is not None and schema.is_mutable:
+        raise UnsupportedError(f"{step.target} writes into its argument")
+
+
+def _given(tape: Tape, model: nn.Module) -> Values:
     """Parameters, buffers and constants."""
-    values: Values = {}
-    specs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
-    for node in exported.graph.nodes:
-        if node.op == "placeholder" and specs[node.name].kind != InputKind.USER_INPUT:
-            target = str(specs[node.name].target)
-            state = exported.state_dict
-            values[node] = state[target].detach() if target in state else exported.constants.get(target)
+    tensors = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    values: Values = {step: tensors[step.name].detach() for step in tape.steps if step.name}
+    values.update({step: step.constant for step in tape.steps if step.constant is not None and step not in tape.inputs})
     return values
 
 
-def _ancestors(output: fx.Node) -> set[fx.Node]:
-    found: set[fx.Node] = set()
-    waiting = [output]
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting.extend(node.all_input_nodes)
-    return found
-
-
-def _without_side_effect(node: fx.Node) -> Callable[..., Any]:
-    """The operator itself, or for one that writes into its argument, its twin that returns the result instead.
-
-    An exported graph goes on with what such an operator returns, so nothing else has to change.
-    """
-    target: Any = node.target
-    if isinstance(target, torch._ops.HigherOrderOperator):
-        raise UnsupportedError(f"{target} hides a part of the model")
-    if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
-        return target
-    namespace, name = target._schema.name.split("::")
-    twin = getattr(getattr(torch.ops, namespace), name.removesuffix("_"), None)
-    if not name.endswith("_") or not hasattr(twin, target._overloadname):
-        raise UnsupportedError(f"{target} writes into its argument")
-    return getattr(twin, target._overloadname)
-
-
 def _reads(
-    applied_at: Mapping[fx.Node, Application], graph: ChannelGraph, pieces: Pieces, order: set[fx.Node]
-) -> dict[fx.Node, Read]:
+    applied_at: Mapping[Step, Application], graph: ChannelGraph, pieces: Pieces, order: set[Step]
+) -> dict[Step, Intake]:
     ids = readers(graph)
     found = {}
-    for node, applied in applied_at.items():
-        if node not in order or applied.layer not in ids:
+    for step, applied in applied_at.items():
+        if step not in order or applied.layer not in ids:
             continue
         whole = ids[applied.layer]
-        row, weight_dim = whole[slice(*pieces.get(node, (None,)))], None
-        if node.target in _CHANNELS_OF:
-            dim, place = _CHANNELS_OF[node.target]
+        row, weight_dim = whole[slice(*pieces.get(step, (None,)))], None
+        if step.target in _CHANNELS_OF:
+            dim, place = _CHANNELS_OF[step.target]
             # With several groups of channels, one channel alone does not make a convolution of the same kind.
-            if applied.weight.meta["val"].shape[place] == len(row) and _convolution_groups(node) == 1:
+            if applied.weight.shapes[place] == len(row) and _convolution_groups(step) == 1:
                 weight_dim = place
         else:
-            dim = -1 if node.args[-2] is applied.activation else -2
-        found[node] = Read(applied.activation, dim, row, applied.weight, weight_dim)
+            dim = -1 if step.args[-2] is applied.activation else -2
+        found[step] = Intake(applied.activation, dim, row, applied.weight, weight_dim)
     return found
 
 
@@ -251,10 +217,10 @@ _CHANNELS_OF: dict[Any, tuple[int, int]] = {
 """Operator -> the channels' dimension in the activation, and in the weight."""
 
 
-def _convolution_groups(node: fx.Node) -> Any:
+def _convolution_groups(step: Step) -> Any:
     """1 for operators that have none."""
-    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
+    names = [argument.name for argument in step.target._schema.arguments]
     if "groups" not in names:
         return 1
     place = names.index("groups")
-    return node.args[place] if place < len(node.args) else node.kwargs.get("groups", 1)
+    return step.args[place] if place < len(step.args) else step.kwargs.get("groups", 1)

@@ -27,5 +27,7 @@ class Apoz:
 def _awake(layer: str, activation: Tensor) -> Tensor:
     """[N, channels]."""
     flat = activation.flatten(2) if activation.dim() > 2 else activation.unsqueeze(2)
+    if flat.is_cuda:  # how many are not 0, in one reading, as memory is what a GPU waits for
+        return torch.linalg.vector_norm(flat, 0, 2, dtype=torch.float32) / flat.shape[2]
     # Five times as fast as count_nonzero.
     return flat.sign().abs_().mean(2, dtype=torch.float32)

@@ -27,4 +27,6 @@ class MeanActivation:
 def _mean_size(layer: str, activation: Tensor) -> Tensor:
     """[N, channels]."""
     flat = activation.flatten(2) if activation.dim() > 2 else activation.unsqueeze(2)
+    if flat.is_cuda:  # in one reading, as memory is what a GPU waits for; on a CPU it takes three times as long
+        return torch.linalg.vector_norm(flat, 1, 2, dtype=torch.float32) / flat.shape[2]
     return flat.abs().mean(2, dtype=torch.float32)

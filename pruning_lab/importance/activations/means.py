@@ -24,7 +24,8 @@ def mean_of_reads(model: nn.Module, graph: ChannelGraph, batches: Batches, stati
     images: dict[str, int] = {}
 
     def observe(layer: str, activation: Tensor) -> None:
-        found = statistic(layer, activation).double().sum(0).cpu()
+        # It stays where the model runs until all is added up: a GPU would stop and wait at each layer.
+        found = statistic(layer, activation).double().sum(0)
         sums[layer] = sums[layer] + found if layer in sums else found
         images[layer] = images.get(layer, 0) + len(activation)
 
@@ -33,7 +34,7 @@ def mean_of_reads(model: nn.Module, graph: ChannelGraph, batches: Batches, stati
     means = [sums[layer] / images[layer] for layer in sums]
     if not means:
         return torch.zeros(len(graph))
-    return over_ids(torch.cat([ids[layer] for layer in sums]), torch.cat(means), len(graph), "mean").float()
+    return over_ids(torch.cat([ids[layer] for layer in sums]), torch.cat(means).cpu(), len(graph), "mean").float()
 
 
 def activity_of_reads(model: nn.Module, graph: ChannelGraph, batches: Batches) -> dict[str, Tensor]:

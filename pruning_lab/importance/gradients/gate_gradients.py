@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pruning_lab.common.modules import channels_second, device_of, in_mode, modules_of
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.contract import Batches, raise_no_images, readers
+from pruning_lab.importance.contract import Batches, places_of, raise_no_images, readers
 from pruning_lab.importance.objective import Loss, main_output
 
 
@@ -102,7 +102,7 @@ class _Gates:
             product = channels_second(module, held * gradient)
             images = len(self.found)
             per_image = product.reshape(images, -1, *product.shape[1:]).movedim(2, 1).flatten(2).sum(2)
-            self.found.index_add_(1, ids % self.found.shape[1], per_image.float())
+            self.found.index_add_(1, places_of(ids, len(self.graph)), per_image.float())
 
         own.register_hook(take)
         return own

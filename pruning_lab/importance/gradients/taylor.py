@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.common.modules import device_of
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance.contract import Batches
 from pruning_lab.importance.gradients.gate_gradients import gate_gradients
@@ -28,8 +29,8 @@ class Taylor:
     loss: Loss = cross_entropy
 
     def __call__(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> Tensor:
-        total, images = torch.zeros(len(graph)), 0
+        total, images = torch.zeros(len(graph), device=device_of(model)), 0
         for gradients in gate_gradients(model, graph, batches, self.loss):
-            total += gradients.abs().sum(0).cpu()
+            total += gradients.abs().sum(0)
             images += len(gradients)
-        return total / images
+        return (total / images).cpu()

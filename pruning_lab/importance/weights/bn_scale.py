@@ -15,7 +15,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance.contract import Batches, over_ids
 
-NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+NORM_LAYERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class BnScale:
         ids, scales = [], []
         for name, module in model.named_modules():
             info = graph.tensors.get(f"{name}.weight")
-            if isinstance(module, NORMALIZATIONS) and info is not None and list(info.axes) == [0]:
+            if isinstance(module, NORM_LAYERS) and info is not None and list(info.axes) == [0]:
                 ids.append(info.axes[0])
                 scales.append(module.weight.detach().abs().float().cpu())
         if not ids:

@@ -1,4 +1,4 @@
-"""The size of all weights that leave with a group: filters, scales of normalizations, and kernels of whoever reads it.
+"""The size of all weights that leave with a group: filters, scales of normalizations, and kernels of its readers.
 
 Source: Fang et al., "DepGraph: towards any structural pruning" (2023), whose group norm is the sum over the tensors;
 their mean, here, does not count a group for the number of its readers. Knows weights and the graph's tensors.

@@ -37,6 +37,11 @@ class Cards:
     commit: str
     budget_met: bool
 
+    @property
+    def left(self) -> dict[str, float]:
+        """What the pruned model has of the base's FLOPs and weights, as fractions."""
+        return {"flops": self.pruned.macs / self.base.macs, "weights": self.pruned.weights / self.base.weights}
+
 
 def write_cards(run_folder: Path, cards: Cards) -> Path:
     """Write `card.json` into the run folder and return its path."""

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from pruning_lab.lab.output import units
+from pruning_lab.resources.table import TABLE
 
 # Where there is no terminal, a sign of life is due when nothing was written for so long.
 SILENCE_S = 60.0
@@ -36,7 +37,7 @@ class Task(Protocol):
 
 
 class Reporter(Protocol):
-    """How the lab speaks to whoever watches. Tasks may be nested: a recovery within the steps."""
+    """How the lab speaks to its user. Tasks may be nested: a recovery within the steps."""
 
     def task(self, name: str, total: float | None) -> AbstractContextManager[Task]:
         """Show progress towards `total` for the time of a with block; None where the end is not known."""
@@ -144,9 +145,9 @@ class QuietReporter:
 def step_text(row: Mapping[str, float]) -> str:
     """One line for a history row, in columns; what the row lacks is left out."""
     parts = [f"step {row['step']:3.0f}" if row["step"] else "base    "]
-    for label, resource in (("FLOPs", "flops"), ("weights", "weights"), ("latency", "latency")):
-        if (fraction := row.get(f"resources/{resource}_fraction")) is not None:
-            parts.append(f"{label} {units.percent(fraction):>7}")
+    for resource in TABLE.values():
+        if resource.in_step_line and (fraction := row.get(resource.column)) is not None:
+            parts.append(f"{resource.spelled} {units.percent(fraction):>7}")
     if "val/iou" in row:
         before = row.get("val/iou_before_recovery")
         cut = f"{100 * before:6.2f} -> " if before is not None else " " * 10

@@ -11,9 +11,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFo
 
 from pruning_lab.lab.output.history import History
 from pruning_lab.lab.output.palette import BLUE, GREEN, GREY, LIGHT, ORANGE, VERMILION, drawing
+from pruning_lab.resources.table import column, spelled
 
 AFTER, BEFORE = "val/iou", "val/iou_before_recovery"
-FLOPS, WEIGHTS = "resources/flops_fraction", "resources/weights_fraction"
+FLOPS, WEIGHTS = column("flops"), column("weights")
 FRACTION_TICKS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
 
 
@@ -24,7 +25,10 @@ def score_over_steps(history: History, path: Path) -> Path:
         score, cost = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         _plot_scores(score, steps, history)
         score.set_title("Validation IoU")
-        for name, label, color, marker in ((FLOPS, "FLOPs", BLUE, "s"), (WEIGHTS, "weights", ORANGE, "D")):
+        for name, label, color, marker in (
+            (FLOPS, spelled("flops"), BLUE, "s"),
+            (WEIGHTS, spelled("weights"), ORANGE, "D"),
+        ):
             cost.plot(steps, _percent(history, name), f"-{marker}", color=color, label=label, markersize=3.5)
         cost.set_title("What is left of the base")
         cost.set_ylim(0, 105)

@@ -1,4 +1,4 @@
-"""What happened at each pruning step, one flat row per step. Knows the standard library, and no torch."""
+"""What happened at each pruning step, one flat row per step. Knows the table of resources, and no model."""
 
 import csv
 import io
@@ -9,10 +9,10 @@ from typing import Self, SupportsFloat
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.files import write_atomically
+from pruning_lab.resources.table import TABLE, column
 
 Row = dict[str, float]
 
-RESOURCES = ("flops", "weights")
 MILESTONES = (0.50, 0.25, 0.10)
 
 
@@ -98,29 +98,38 @@ def _parse(cells: Mapping[str | None, str | None], place: str) -> Row:
     return row
 
 
+BEST = {"best/val_iou": "val/iou", **{f"best/{name}_fraction": column(name) for name in TABLE}, "best/step": "step"}
+"""Summary metric -> column of the row whose model is kept."""
+
+AT = {
+    f"at/{each.name}_{milestone * 100:.0f}/val_iou": (each.column, milestone)
+    for each in TABLE.values()
+    if each.milestones
+    for milestone in MILESTONES
+}
+"""Summary metric -> column, and the most that the first row that counts may have there."""
+
+ENDING = ("test/iou", "test/dice", "budget_met", "latency_ms", "latency_fraction", "base/val_iou", "base/test_iou")
+"""Summary metrics that the end of a run adds."""
+
+SUMMARY = (*BEST, *AT, *ENDING)
+"""Every metric that can stand for a whole run."""
+
+
 def summary(history: History, chosen: int) -> Row:
     """The few numbers that stand for a whole run in a table that compares runs.
 
     `chosen` is the index of the row whose model is kept; it gives `best/val_iou`, `best/flops_fraction`,
-    `best/weights_fraction`, `best/step` and, where the row has them, `best/memory_fraction` and
+    `best/weights_fraction`, `best/step` and, where the row has them, `best/bytes_fraction`, `best/memory_fraction` and
     `best/latency_fraction`. `at/flops_50/val_iou` is the score of the first row with at most half of the base's
     FLOPs, and so on for 25 and 10 percent and for weights; what was not reached is absent.
     """
     best = history[chosen]
-    names = {
-        "best/val_iou": "val/iou",
-        "best/flops_fraction": "resources/flops_fraction",
-        "best/weights_fraction": "resources/weights_fraction",
-        "best/memory_fraction": "resources/memory_fraction",
-        "best/latency_fraction": "resources/latency_fraction",
-        "best/step": "step",
-    }
-    result = {short: best[name] for short, name in names.items() if name in best}
-    for resource in RESOURCES:
-        for milestone in MILESTONES:
-            row = _first_within(history, f"resources/{resource}_fraction", milestone)
-            if row is not None and "val/iou" in row:
-                result[f"at/{resource}_{milestone * 100:.0f}/val_iou"] = row["val/iou"]
+    result = {short: best[name] for short, name in BEST.items() if name in best}
+    for short, (name, limit) in AT.items():
+        row = _first_within(history, name, limit)
+        if row is not None and "val/iou" in row:
+            result[short] = row["val/iou"]
     return result
 
 

@@ -94,11 +94,17 @@ class MlflowTracker:
     def lost(self) -> bool:
         return self._backlog.lost
 
-    def start(self, output_root: Path, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    def start(
+        self, output_root: Path, parameters: Mapping[str, Any], tags: Mapping[str, str], run_id: str = ""
+    ) -> None:
         uri = _absolute(self.uri or f"{SQLITE}{Path(output_root) / 'mlflow.db'}")
         _silence_mlflow()
         try:
             self._client, experiment_id = _open(uri, self.experiment)
+            if run_id:
+                self._client.update_run(run_id, status="RUNNING")
+                self.run_id = run_id
+                return
             shown = {
                 "mlflow.user": _user(),
                 "mlflow.source.name": "pruning_lab",

@@ -12,11 +12,9 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output import units
 from pruning_lab.lab.output.card import Cards, read_cards
 from pruning_lab.lab.output.history import History
-from pruning_lab.resources.table import RESOURCES
+from pruning_lab.resources.table import RESOURCES, spelled
 
 HYDRA_FOLDER = "hydra"
-
-SPELLED = {"flops": "FLOPs"}
 
 RANDOM_CONTROLS = ("random", "uniform", "largest_layer_random", "random_at_widths")
 """Options of `importance` that are there to be beaten."""
@@ -66,10 +64,9 @@ def budget_of(run: Run) -> dict[str, float]:
 
 def budget_text(run: Run) -> str:
     """What the run was to reach, as its config's `stop` says: "25 % FLOPs"; else what it did reach."""
-    parts = [f"{_short(limit)} {SPELLED.get(name, name)}" for name, limit in budget_of(run).items()]
+    parts = [f"{_short(limit)} {spelled(name)}" for name, limit in budget_of(run).items()]
     if not parts:
-        reached = run.cards.pruned.macs / run.cards.base.macs
-        return f"{units.percent(reached)} FLOPs reached"
+        return f"{units.percent(run.cards.left['flops'])} {spelled('flops')} reached"
     return ", ".join(parts)
 
 

@@ -24,8 +24,10 @@ class Tracker(Protocol):
     def lost(self) -> bool:
         """Whether something that was to be logged is not in the store."""
 
-    def start(self, output_root: Path, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Open the run. Raises LabError if the store can't be used."""
+    def start(
+        self, output_root: Path, parameters: Mapping[str, Any], tags: Mapping[str, str], run_id: str = ""
+    ) -> None:
+        """Open a new run, or the one of a `run_id` again. Raises LabError if the store can't be used."""
 
     def tag(self, name: str, value: str) -> None:
         """Add a fact about the run that was not known when it started."""
@@ -58,7 +60,9 @@ class NoTracker:
     run_id = ""
     lost = False
 
-    def start(self, output_root: Path, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None: ...
+    def start(
+        self, output_root: Path, parameters: Mapping[str, Any], tags: Mapping[str, str], run_id: str = ""
+    ) -> None: ...
     def tag(self, name: str, value: str) -> None: ...
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None: ...
     def log_summary(self, metrics: Mapping[str, float]) -> None: ...

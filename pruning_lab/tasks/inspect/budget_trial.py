@@ -12,13 +12,14 @@ from typing import NoReturn
 
 from torch import Tensor, nn
 
-from pruning_lab.common.modules import copy_of
+from pruning_lab.common.copies import copy_of
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import Importance, Uniform, check_scores
 from pruning_lab.resources.counting import measure
-from pruning_lab.resources.fractions import Costs
+from pruning_lab.resources.fractions import Fractions
 from pruning_lab.resources.latency import measure_in_turns
+from pruning_lab.resources.table import RESOURCES, column
 from pruning_lab.selection.floors import LayerFloors
 from pruning_lab.selection.selection import Selection
 from pruning_lab.selection.stopping import StopRule
@@ -67,7 +68,7 @@ def try_budget(
     whole, pruned, graph = graph, copy_of(model), copy.copy(graph)
     original = measure(whole)
     chosen, bound, steps = importance, tuple[str, ...](), 0
-    costs = Costs(original, original, lambda: _latency_left(model, pruned, image))
+    costs = Fractions(original, original, lambda: _latency_left(model, pruned, image))
     while unmet := stop(costs):
         importance, scores = _scores(importance, pruned, graph)
         choice = selection(scores, graph, floors, stop, original, measured=costs)
@@ -75,7 +76,7 @@ def try_budget(
             bound = choice.bound
             break
         cut(pruned, graph, choice.groups)
-        costs = Costs(measure(graph), original, lambda: _latency_left(model, pruned, image))
+        costs = Fractions(measure(graph), original, lambda: _latency_left(model, pruned, image))
         steps += 1
     return BudgetFacts(
         scores=type(importance).__name__,
@@ -101,15 +102,15 @@ def _scores(importance: Importance, model: nn.Module, graph: ChannelGraph) -> tu
     return importance, check_scores(scores, graph, importance)
 
 
-def _known(costs: Costs) -> dict[str, float]:
+def _known(costs: Fractions) -> dict[str, float]:
     """The fractions that are known without measuring anything more."""
-    row = {name.removeprefix("resources/"): value for name, value in costs.row.items()}
-    return {name.removesuffix("_fraction"): value for name, value in row.items() if name.endswith("_fraction")}
+    row = costs.row
+    return {name: row[column(name)] for name in RESOURCES if column(name) in row}
 
 
 def _latency_left(model: nn.Module, pruned: nn.Module, image: Tensor) -> dict[str, float]:
     whole, left = measure_in_turns([model, pruned], image)
-    return {"resources/latency_fraction": left.median_s / whole.median_s}
+    return {column("latency"): left.median_s / whole.median_s}
 
 
 class _ImagesNeededError(Exception):

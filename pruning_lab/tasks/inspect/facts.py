@@ -61,7 +61,7 @@ class LayerFacts:
 
 
 @dataclass(frozen=True)
-class Read:
+class ConsumerFacts:
     """A layer's `filters` are read by `consumer` as its input `channels`.
 
     Where several layers are tied and the consumer reads more than one of them, the channels are those of all of them.
@@ -93,7 +93,7 @@ class Inspection:
     groups: int
     prunable_groups: int
     layers: tuple[LayerFacts, ...]
-    reads: tuple[Read, ...]
+    reads: tuple[ConsumerFacts, ...]
     unused: tuple[str, ...]
     unused_weights: int
     budget: BudgetFacts
@@ -147,7 +147,7 @@ def inspect_model(
     )
 
 
-def reads_of(graph: ChannelGraph) -> Iterator[Read]:
+def reads_of(graph: ChannelGraph) -> Iterator[ConsumerFacts]:
     """Who reads whose filters, and as which of its channels, in the order in which the layers run."""
     inputs: dict[str, list[Tensor]] = {name: [_inputs_of_groups(graph, name)] for name in graph.group_counts}
     for consumer in graph.consumers:
@@ -157,7 +157,7 @@ def reads_of(graph: ChannelGraph) -> Iterator[Read]:
         places = sorted({int(i) for ids in inputs.get(reader, ()) for i in torch.isin(ids, row).nonzero()})
         if places:
             filters = torch.isin(row, torch.cat(inputs[reader])).nonzero().flatten().tolist()
-            yield Read(layer, reader, runs_of(filters), runs_of(places))
+            yield ConsumerFacts(layer, reader, runs_of(filters), runs_of(places))
 
 
 def runs_of(indices: list[int]) -> Runs:
@@ -188,7 +188,7 @@ def _inputs_of_groups(graph: ChannelGraph, layer: str) -> Tensor:
 
 
 def _pairs(graph: ChannelGraph) -> list[tuple[str, str]]:
-    """(layer, reader): as traced, or where connections were given by hand, whoever reads groups of the layer."""
+    """(layer, reader): as traced, or where connections were given by hand, the readers of groups of the layer."""
     order = {name: place for place, name in enumerate(graph.layers)}
     if graph.flows:
         pairs = {(flow.source, flow.reader) for flow in graph.flows if flow.source in order and flow.reader in order}
@@ -236,7 +236,4 @@ def _layers(
 
 
 def _floor_of(floors: LayerFloors, layer: str) -> dict[str, float]:
-    found = {kind: count for (kind, name), count in floors.least.items() if name == layer}
-    if "macs" in found:
-        found["flops"] = 2 * found.pop("macs")
-    return found
+    return {kind: count for (kind, name), count in floors.least.items() if name == layer}

@@ -17,7 +17,7 @@ from matplotlib.path import Path as Curve
 
 from pruning_lab.lab.output import units
 from pruning_lab.lab.output.palette import BLUE, DARK, GREEN, GREY, LIGHT, PURPLE, SKY, VERMILION, drawing
-from pruning_lab.tasks.inspect.facts import Inspection, LayerFacts, Read, Runs
+from pruning_lab.tasks.inspect.facts import ConsumerFacts, Inspection, LayerFacts, Runs
 from pruning_lab.tasks.inspect.tables import runs_text
 
 # All lengths are inches.
@@ -72,9 +72,9 @@ def channel_graph(facts: Inspection, path: Path) -> Path:
     return path
 
 
-def joined(reads: Sequence[Read]) -> Iterator[tuple[Read, str]]:
+def joined(reads: Sequence[ConsumerFacts]) -> Iterator[tuple[ConsumerFacts, str]]:
     """Each read, and how it comes together with others of the same consumer: `alone`, `concatenated` or `added`."""
-    by_consumer: dict[str, list[Read]] = {}
+    by_consumer: dict[str, list[ConsumerFacts]] = {}
     for read in reads:
         by_consumer.setdefault(read.consumer, []).append(read)
     for read in reads:

@@ -15,7 +15,9 @@ from rich.table import Table
 
 from pruning_lab.common.files import write_atomically
 from pruning_lab.lab.output import units
-from pruning_lab.tasks.inspect.facts import Inspection, LayerFacts, Read, Runs
+from pruning_lab.resources.table import BY_LAYER, spelled
+from pruning_lab.selection.floors import KINDS
+from pruning_lab.tasks.inspect.facts import ConsumerFacts, Inspection, LayerFacts, Runs
 
 LAYERS_FILE, READS_FILE, JSON_FILE = "layers.csv", "consumers.csv", "inspect.json"
 
@@ -110,8 +112,8 @@ def sentences(facts: Inspection) -> list[str]:
 def floor_text(layer: LayerFacts) -> str:
     """What must stay of a layer, as its floors say: "4", or "4, 12 k weights"."""
     filters = [str(math.ceil(layer.floor["filters"]))] if "filters" in layer.floor else []
-    spelled = {"flops": "FLOPs", "weights": "weights"}
-    return ", ".join(filters + [f"{units.count(layer.floor[k])} {v}" for k, v in spelled.items() if k in layer.floor])
+    others = [f"{units.count(layer.floor[name])} {spelled(name)}" for name in BY_LAYER if name in layer.floor]
+    return ", ".join(filters + others)
 
 
 def notes(layer: LayerFacts) -> str:
@@ -144,18 +146,14 @@ def _budget_text(facts: Inspection) -> str:
     budget = facts.budget
     how = f"{budget.scores} scores" + (", as the chosen importance needs images" if budget.fell_back else "")
     counts = {"flops": f" ({units.count(budget.macs)} MACs)", "weights": f" ({units.count(budget.weights)})"}
-    parts = [f"{units.percent(part)} of {_spelled(name)}{counts.get(name, '')}" for name, part in budget.left.items()]
+    parts = [f"{units.percent(part)} of {spelled(name)}{counts.get(name, '')}" for name, part in budget.left.items()]
     reached = ", ".join(parts)
     took = f"{budget.groups_removed} of {facts.groups} groups gone in {budget.steps} steps ({how})"
     if not budget.unmet:
         return f"the budget leaves {reached}: {took}"
-    spelled = " and ".join(map(_spelled, budget.unmet))
+    unmet = " and ".join(map(spelled, budget.unmet))
     why = f"floors bind at {_some(budget.bound)}" if budget.bound else "no group is left that may leave"
-    return f"the budget can't be met: {spelled} still above it at {reached}, {took}; {why}"
-
-
-def _spelled(resource: str) -> str:
-    return {"flops": "FLOPs"}.get(resource, resource)
+    return f"the budget can't be met: {unmet} still above it at {reached}, {took}; {why}"
 
 
 def _some(names: Sequence[str], shown: int = SHOWN_LAYERS) -> str:
@@ -166,7 +164,7 @@ def _some(names: Sequence[str], shown: int = SHOWN_LAYERS) -> str:
 _READ_COLUMNS = ("layer", "consumer", "filters", "channels", "count")
 
 
-def _read_row(read: Read) -> dict[str, object]:
+def _read_row(read: ConsumerFacts) -> dict[str, object]:
     spelled = {kind: " ".join(f"{first}..{last}" for first, last in getattr(read, kind)) for kind in _READ_COLUMNS[2:4]}
     count = sum(last - first + 1 for first, last in read.channels)
     return {"layer": read.layer, "consumer": read.consumer, **spelled, "count": count}
@@ -176,7 +174,7 @@ def _layer_row(layer: LayerFacts) -> dict[str, object]:
     row = asdict(layer)
     floor: Mapping[str, float] = row.pop("floor")
     row["tied"] = " ".join(layer.tied)
-    return {**row, **{f"floor_{kind}": floor.get(kind, "") for kind in ("filters", "flops", "weights")}}
+    return {**row, **{f"floor_{kind}": floor.get(kind, "") for kind in KINDS}}
 
 
 def _csv(rows: Iterable[Mapping[str, object]]) -> str:

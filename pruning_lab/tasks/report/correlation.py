@@ -28,7 +28,7 @@ from pruning_lab.lab.output.run_folder import Run
 from pruning_lab.tasks.assembly import BASE_KEYS, assemble, prepared_data
 from pruning_lab.tasks.config import build
 from pruning_lab.tasks.report.agreement import JUDGE, Agreement
-from pruning_lab.training.base_cache import load_or_train
+from pruning_lab.training.bases import load_or_train
 from pruning_lab.training.compute import seed_everything
 
 FEWEST_GROUPS = 4
@@ -76,7 +76,7 @@ def judge(
     methods: Mapping[str, Run],
     images: int,
     effect: str,
-    caches: Sequence[Path],
+    places: Sequence[Path],
     config: Mapping[str, Any],
     reporter: Reporter,
 ) -> list[Agreement]:
@@ -86,15 +86,15 @@ def judge(
         methods: name -> a run of it; all from the same base.
         images: how many training images everything is computed on.
         effect: what ablation measures, see `Ablation`.
-        caches: folders of trained bases, searched in this order; ablation is kept beside the base for the next time.
+        places: folders of trained bases, searched in this order; ablation is kept beside the base for the next time.
         config: a whole config, resolved; the runs' own settings of `FROM_THE_RUN` take the place of its.
 
     Raises:
-        LabError: the base is in none of the caches, or the config of a run can't be built any more.
+        LabError: the base is in none of the folders, or the config of a run can't be built any more.
     """
-    setup, cache = open_setup(next(iter(methods.values())), images, effect, caches, config, reporter)
+    setup, bases = open_setup(next(iter(methods.values())), images, effect, places, config, reporter)
     with reporter.task(f"ablation of base {setup.base}", None):
-        truth = ablation_scores_of(setup, cache)
+        truth = ablation_scores_of(setup, bases)
     agreements = [_reliability(setup, truth)]
     with reporter.task(f"correlations on base {setup.base}", len(methods)) as task:
         for name, run in methods.items():
@@ -104,28 +104,26 @@ def judge(
 
 
 def open_setup(
-    run: Run, images: int, effect: str, caches: Sequence[Path], config: Mapping[str, Any], reporter: Reporter
+    run: Run, images: int, effect: str, places: Sequence[Path], config: Mapping[str, Any], reporter: Reporter
 ) -> tuple[ScoringSetup, Path]:
-    """The base of a run with its channel graph and images, and the cache that it came from."""
+    """The base of a run with its channel graph and images, and the folder that it came from."""
     base, seed = run.cards.base_hash, run.cards.seed
-    cache = next((folder for folder in caches if (folder / base).is_dir()), None)
-    if cache is None:
-        raise LabError(
-            f"base {base} is not in {' or '.join(map(str, caches))}; give base_cache=, or task.ablation=false"
-        )
+    bases = next((folder for folder in places if (folder / base).is_dir()), None)
+    if bases is None:
+        raise LabError(f"base {base} is not in {' or '.join(map(str, places))}; give bases=, or task.ablation=false")
     lab = _experiment(run, config)
     if hash_of_base(lab) != base:
         reporter.warn(f"base {base}: its data, the code or torch changed since it was trained; it is taken as it is")
-    model, _, _ = load_or_train(cache, base, lab.build_model, _refuse)
+    model, _, _ = load_or_train(bases, base, lab.model.build, _refuse)
     seed_everything(seed)
-    model = lab.settings.place(model).eval()
-    graph = ChannelGraph.trace(model, lab.example(), connections=lab.connections)
-    return ScoringSetup(base, model, graph, lab.loaders(seed).score_batches(images), seed, effect), cache
+    model = lab.training.settings.place(model).eval()
+    graph = ChannelGraph.trace(model, lab.example(), connections=lab.model.connections)
+    return ScoringSetup(base, model, graph, lab.data.loaders(seed).score_batches(images), seed, effect), bases
 
 
-def ablation_scores_of(setup: ScoringSetup, cache: Path) -> AblationScores:
-    """Full ablation of every group on each half of the images, from the cache where it has been done before."""
-    path = cache / f"{setup.base}.ablation_{setup.effect}_{setup.images}_images_seed_{setup.seed}.json"
+def ablation_scores_of(setup: ScoringSetup, bases: Path) -> AblationScores:
+    """Full ablation of every group on each half of the images, read back where it has been done before."""
+    path = bases / f"{setup.base}.ablation_{setup.effect}_{setup.images}_images_seed_{setup.seed}.json"
     if path.is_file():
         stored = AblationScores(**json.loads(path.read_text(encoding="utf-8")))
         if len(stored.halves[0]) == len(setup.graph):
@@ -221,4 +219,4 @@ def _experiment(run: Run, config: Mapping[str, Any]) -> Experiment:
 
 
 def _refuse(model: nn.Module) -> NoReturn:
-    raise LabError("the cached base is damaged; run one job of the study again, which trains it anew")
+    raise LabError("the kept base is damaged; run one job of the study again, which trains it anew")

@@ -15,10 +15,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from pruning_lab.lab.output.figures import fraction_axis
 from pruning_lab.lab.output.palette import BLUE, DARK, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, drawing
 from pruning_lab.lab.output.run_folder import RANDOM_CONTROLS
+from pruning_lab.resources.table import spelled
 from pruning_lab.tasks.report.study_summary import Cell, Comparison
 from pruning_lab.tasks.report.study_tables import SPLIT_NAMES, title
 
-COSTS = {"flops": "FLOPs", "weights": "weights", "latency": "measured latency"}
+COSTS = {"flops": spelled("flops"), "weights": spelled("weights"), "latency": f"measured {spelled('latency')}"}
 """Resource -> its name on the axis."""
 
 COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, DARK)

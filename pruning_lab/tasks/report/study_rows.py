@@ -125,7 +125,7 @@ def _value(cells: Mapping[str, str | None], name: str, kind: type, place: str) -
 def _row(described: Described) -> StudyRow:
     run = described.run
     base, pruned = run.cards.base, run.cards.pruned
-    resource, limit = next(iter(budget_of(run).items()), ("flops", pruned.macs / base.macs))
+    resource, limit = next(iter(budget_of(run).items()), ("flops", run.cards.left["flops"]))
     scored = [row for row in run.history if "cost/score_seconds" in row]
     return StudyRow(
         base=run.cards.base_hash,
@@ -142,8 +142,8 @@ def _row(described: Described) -> StudyRow:
         val_iou=pruned.val_iou,
         base_test_iou=base.test_iou,
         base_val_iou=base.val_iou,
-        flops_fraction=pruned.macs / base.macs,
-        weights_fraction=pruned.weights / base.weights,
+        flops_fraction=run.cards.left["flops"],
+        weights_fraction=run.cards.left["weights"],
         latency_fraction=pruned.latency_ms / base.latency_ms,
         base_macs=base.macs,
         base_weights=base.weights,

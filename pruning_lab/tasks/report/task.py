@@ -76,10 +76,10 @@ def _agreements(
     for comparison in compare(rows):
         methods = {row.method: by_folder[row.folder] for row in sorted(comparison.rows, key=lambda row: -row.seed)}
         methods = {name: run for name, run in methods.items() if task_of(run) == "prune"}
-        caches = [Path(config.base_cache), *(Path(run.config.get("base_cache", "")) for run in methods.values())]
+        places = [Path(config.bases), *(Path(run.config.get("bases", "")) for run in methods.values())]
         try:
             if methods:
-                agreements += judge(methods, images, effect, list(dict.fromkeys(caches)), plain(config), reporter)
+                agreements += judge(methods, images, effect, list(dict.fromkeys(places)), plain(config), reporter)
         except LabError as error:
             reporter.warn(f"no correlation with ablation: {error}")
     return agreements

@@ -21,12 +21,12 @@ def test_a_layer_of_which_nothing_is_left_gives_zeros(middle: str) -> None:
     network = nn.Sequential(conv(3, 4), layers[middle](), conv(6, 2)).eval()
     image = torch.randn(1, 3, 8, 8)
     graph, reading = read_graph(network, (image,))
-    assert reading.program is not None
+    assert reading.tape is not None
     gone = torch.zeros(len(graph), dtype=torch.bool)
     gone[graph.layers["1"]] = True
     mask(network, graph, gone)
     labels = graph.taken(gone, reading.group_of_label)
-    (found,) = run_without(reading.program, reading.values, labels, network, (image,))
+    (found,) = run_without(reading.tape, reading.values, labels, network, (image,))
     expected = network[2](torch.zeros(1, 6, 8, 8))
     torch.testing.assert_close(found, expected)
 

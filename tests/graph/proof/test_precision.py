@@ -76,7 +76,7 @@ def test_the_proof_of_a_cut_is_not_disturbed_by_rounding() -> None:
 @pytest.mark.usefixtures("ten_bits")
 def test_a_run_proves_its_first_cut(tmp_path: Path) -> None:
     arguments = {"in_channels": 3, "classes": 2, "width": 32, "depth": 3}
-    summary = lab.prune(tiny_lab(tmp_path, build_model=lambda: UNet(**arguments), base_recipe={"model": arguments}))
+    summary = lab.prune(tiny_lab(tmp_path, build=lambda: UNet(**arguments), base_recipe={"model": arguments}))
     assert summary["budget_met"] == 1
 
 

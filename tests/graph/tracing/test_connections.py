@@ -12,13 +12,13 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import cut_against_masked, draw
-from tests.graph.networks import Apply, conv, make
+from tests.graph.networks import Apply, conv, make, slope
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-class SkipWithABranch(nn.Module):
-    """A small U-Net whose forward branches on a value, so that torch.export refuses it."""
+class SkipWithASlope(nn.Module):
+    """A small U-Net whose forward differentiates, so that it can't be recorded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class SkipWithABranch(nn.Module):
         self.last = conv(9, 2)
 
     def forward(self, image: Tensor) -> Tensor:
-        if image.abs().max() > 1e6:
+        if slope(image).abs().max() > 1e6:
             return image
         first = torch.relu(self.norm(self.first(image)))
         return self.last(torch.cat([self.up(self.spread(self.down(first))), first], 1))
@@ -47,36 +47,36 @@ def connections(layer: str, index: int, consumer: str) -> int | None:
 
 
 @pytest.fixture
-def branching() -> nn.Module:
+def sloping() -> nn.Module:
     torch.manual_seed(0)
-    model = SkipWithABranch().eval()
+    model = SkipWithASlope().eval()
     model.norm.running_mean.normal_()
     return model
 
 
-def test_a_model_that_cannot_be_exported_is_cut_along_connections(branching: nn.Module) -> None:
-    graph = ChannelGraph.trace(branching, IMAGE, connections=connections)
+def test_a_model_that_cannot_be_recorded_is_cut_along_connections(sloping: nn.Module) -> None:
+    graph = ChannelGraph.trace(sloping, IMAGE, connections=connections)
     assert graph.frozen == {"last": "connections names no consumer of it"}
     assert graph.group(1).filters == [("first", 1)]
     assert graph.group(1).consumers == [("down", 1), ("last", 6)]
     spread = int(graph.layers["spread"][0])
     assert graph.group(spread).filters == [("down", 0), ("spread", 0)]
     for seed in range(3):
-        assert cut_against_masked(branching, graph, draw(graph, seed), (IMAGE,)) < 1e-5
-    assert verify(branching, graph, draw(graph, 1), IMAGE) < 1e-5
+        assert cut_against_masked(sloping, graph, draw(graph, seed), (IMAGE,)) < 1e-5
+    assert verify(sloping, graph, draw(graph, 1), IMAGE) < 1e-5
 
 
-def test_the_normalization_behind_a_layer_is_found_without_a_word(branching: nn.Module) -> None:
-    graph = ChannelGraph.trace(branching, IMAGE, connections=connections)
-    cut(branching, graph, [0])
-    assert branching.norm.num_features == 3
-    assert len(branching.norm.running_mean) == 3
+def test_the_normalization_behind_a_layer_is_found_without_a_word(sloping: nn.Module) -> None:
+    graph = ChannelGraph.trace(sloping, IMAGE, connections=connections)
+    cut(sloping, graph, [0])
+    assert sloping.norm.num_features == 3
+    assert len(sloping.norm.running_mean) == 3
 
 
-def test_by_hand_and_by_trace_give_the_same_groups_and_costs(branching: nn.Module) -> None:
-    by_hand = ChannelGraph.trace(branching, IMAGE, connections=connections)
+def test_by_hand_and_by_trace_give_the_same_groups_and_costs(sloping: nn.Module) -> None:
+    by_hand = ChannelGraph.trace(sloping, IMAGE, connections=connections)
 
-    class Straight(SkipWithABranch):
+    class Straight(SkipWithASlope):
         def forward(self, image: Tensor) -> Tensor:
             first = torch.relu(self.norm(self.first(image)))
             return self.last(torch.cat([self.up(self.spread(self.down(first))), first], 1))
@@ -89,13 +89,13 @@ def test_by_hand_and_by_trace_give_the_same_groups_and_costs(branching: nn.Modul
     assert [(t.layer, t.coefficient) for t in by_hand.costs] == [(t.layer, t.coefficient) for t in traced.costs]
 
 
-def test_indices_stay_the_originals_while_channels_leave(branching: nn.Module) -> None:
-    graph = ChannelGraph.trace(branching, IMAGE, connections=connections)
-    cut(branching, graph, [1])
-    cut(branching, graph, [1])
+def test_indices_stay_the_originals_while_channels_leave(sloping: nn.Module) -> None:
+    graph = ChannelGraph.trace(sloping, IMAGE, connections=connections)
+    cut(sloping, graph, [1])
+    cut(sloping, graph, [1])
     assert graph.original["first"].tolist() == [0, 3]
     assert graph.group(1).consumers == [("down", 1), ("last", 6)]
-    assert branching(IMAGE).shape == (2, 2, 8, 8)
+    assert sloping(IMAGE).shape == (2, 2, 8, 8)
 
 
 def test_connections_may_name_several_channels_and_join_layers() -> None:
@@ -108,7 +108,7 @@ def test_connections_may_name_several_channels_and_join_layers() -> None:
 
         def forward(self, image: Tensor) -> Tensor:
             summed = self.one(image) + self.two(image)
-            return self.last(torch.cat([summed, summed], 1)) if summed.numel() and summed.sum() < 1e9 else image
+            return self.last(torch.cat([summed, summed], 1)) if summed.numel() and slope(summed).sum() < 1e9 else image
 
     model = Add().eval()
     graph = ChannelGraph.trace(
@@ -140,43 +140,43 @@ def test_wrong_connections_are_found_by_running_and_name_the_layer() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_connections_of_a_model_that_cannot_be_exported_are_found_too(branching: nn.Module) -> None:
+def test_wrong_connections_of_a_model_that_cannot_be_recorded_are_found_too(sloping: nn.Module) -> None:
     def shifted(layer: str, index: int, consumer: str) -> int | None:
         return index if (layer, consumer) == ("first", "last") else connections(layer, index, consumer)
 
     with pytest.raises(LabError, match=r"connections for layer (first|up) don't fit"):
-        ChannelGraph.trace(branching, IMAGE, connections=shifted)
+        ChannelGraph.trace(sloping, IMAGE, connections=shifted)
 
 
-def test_a_channel_that_the_consumer_does_not_have_is_refused(branching: nn.Module) -> None:
+def test_a_channel_that_the_consumer_does_not_have_is_refused(sloping: nn.Module) -> None:
     with pytest.raises(LabError, match=r"channel 9 of last for filter 4 of up.*9 channels"):
         ChannelGraph.trace(
-            branching,
+            sloping,
             IMAGE,
             connections=lambda layer, i, consumer: 5 + i if (layer, consumer) == ("up", "last") else None,
         )
 
 
-def test_an_error_in_the_users_function_is_told_with_its_place(branching: nn.Module) -> None:
+def test_an_error_in_the_users_function_is_told_with_its_place(sloping: nn.Module) -> None:
     with pytest.raises(LabError, match="KeyError for filter 0 of first and consumer first"):
-        ChannelGraph.trace(branching, IMAGE, connections=lambda layer, i, consumer: {}[layer])
+        ChannelGraph.trace(sloping, IMAGE, connections=lambda layer, i, consumer: {}[layer])
 
 
-def test_filters_without_a_word_stay(branching: nn.Module) -> None:
+def test_filters_without_a_word_stay(sloping: nn.Module) -> None:
     def partly(layer: str, index: int, consumer: str) -> int | None:
         return None if (layer, index) == ("up", 2) else connections(layer, index, consumer)
 
-    graph = ChannelGraph.trace(branching, IMAGE, connections=partly)
+    graph = ChannelGraph.trace(sloping, IMAGE, connections=partly)
     assert graph.frozen["up"] == "1 of 5 filters: connections names no consumer of it"
     assert not graph.prunable[graph.layers["up"][2]]
 
 
-def test_asking_changes_nothing_in_the_model(branching: nn.Module) -> None:
-    before = copy.deepcopy(branching.state_dict())
-    ChannelGraph.trace(branching.train(), IMAGE, connections=connections)
-    assert branching.training
-    assert all(torch.equal(value, before[key]) for key, value in branching.state_dict().items())
-    assert not branching.first._forward_hooks
+def test_asking_changes_nothing_in_the_model(sloping: nn.Module) -> None:
+    before = copy.deepcopy(sloping.state_dict())
+    ChannelGraph.trace(sloping.train(), IMAGE, connections=connections)
+    assert sloping.training
+    assert all(torch.equal(value, before[key]) for key, value in sloping.state_dict().items())
+    assert not sloping.first._forward_hooks
 
 
 def test_an_override_of_a_functional_network_keeps_the_rest() -> None:

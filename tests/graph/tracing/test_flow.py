@@ -9,8 +9,8 @@ from torch.nn import functional as F  # noqa: N812
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.structure.flows import Flow, Flows
-from pruning_lab.graph.tracing.export import export
 from pruning_lab.graph.tracing.flow import flows_of
+from pruning_lab.graph.tracing.recording import record
 
 
 def flows(model: nn.Module) -> set[Flow]:
@@ -136,7 +136,7 @@ def test_a_part_without_gradients_is_laid_open() -> None:
                 frozen = self.norm(self.frozen(features))
             return self.head(frozen + features)
 
-    assert set(flows_of(export(Partly(), (torch.zeros(1, 3, 8, 8),)))) == {
+    assert set(flows_of(record(Partly(), (torch.zeros(1, 3, 8, 8),)))) == {
         Flow("enter", "frozen"),
         Flow("frozen", "head", ("norm",)),
         Flow("enter", "head"),

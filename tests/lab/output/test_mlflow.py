@@ -57,6 +57,28 @@ def test_a_run_is_stored_with_its_parameters_tags_and_name(shared_root: Path) ->
     assert run.info.status == "RUNNING"
 
 
+def test_a_run_that_was_cut_short_is_opened_again(shared_root: Path) -> None:
+    first = started(shared_root, {"seed": 1})
+    first.log_step(0, {"val/iou": 0.9})
+    first.finish("KILLED")
+    again = MlflowTracker()
+    again.start(shared_root, {"seed": 1}, {"git_commit": "later"}, first.run_id)
+    assert again.run_id == first.run_id
+    assert stored(shared_root, again).info.status == "RUNNING"
+    again.log_step(1, {"val/iou": 0.8})
+    again.finish("FINISHED")
+    run = stored(shared_root, again)
+    assert (run.info.status, run.data.params, run.data.tags["git_commit"]) == ("FINISHED", {"seed": "1"}, "abc")
+    history = client_of(shared_root).get_metric_history(again.run_id, "val/iou")
+    assert [metric.step for metric in history] == [0, 1]
+
+
+def test_a_run_that_the_store_does_not_have_is_told(shared_root: Path) -> None:
+    with pytest.raises(LabError, match="can't log to") as caught:
+        MlflowTracker().start(shared_root, {}, {}, "no such run")
+    assert "\n" not in str(caught.value)
+
+
 def test_steps_are_logged_under_their_number(shared_root: Path) -> None:
     tracker = started(shared_root)
     for step, score in enumerate((0.9, 0.8)):

@@ -12,7 +12,7 @@ from pruning_lab.resources.counting import measure
 from pruning_lab.selection.amounts import ShareOf
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.selection import Selection
-from pruning_lab.selection.stopping import AnyOf, Both, Flops, StopRule
+from pruning_lab.selection.stopping import All, AnyOf, StopRule
 from pruning_lab.tasks.inspect.facts import Inspection, inspect_model, reads_of, runs_of
 from tests.nets import TwoPaths, traced
 
@@ -28,7 +28,7 @@ def inspected(
         torch.zeros(1, 3, 16, 16),
         floors or Floors(by_module={"*": 0.1}),
         Selection(ShareOf("flops", 0.2)),
-        stop or Flops(0.5),
+        stop or All(flops=0.5),
         importance or WeightNorm(),
     )
 
@@ -95,7 +95,7 @@ def test_parts_and_depthwise_multipliers_are_told_as_they_are_read() -> None:
 def test_the_budget_is_reached_on_a_copy_and_told() -> None:
     model = UNet(width=4, depth=2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    facts = inspected(model, Both(flops=0.5, weights=0.4))
+    facts = inspected(model, All(flops=0.5, weights=0.4))
     assert facts.budget.unmet == ()
     assert facts.budget.left["flops"] <= 0.5
     assert facts.budget.left["weights"] <= 0.4
@@ -122,7 +122,7 @@ def test_a_method_that_needs_images_is_replaced_by_uniform_shares() -> None:
 
 
 def test_floors_that_make_the_budget_impossible_are_named() -> None:
-    budget = inspected(stop=Flops(0.05), floors=Floors(by_module={"*": 0.9})).budget
+    budget = inspected(stop=All(flops=0.05), floors=Floors(by_module={"*": 0.9})).budget
     assert budget.unmet == ("flops",)
     assert budget.bound
     assert budget.left["flops"] > 0.05

@@ -6,7 +6,7 @@ from matplotlib.image import imread
 
 from pruning_lab.lab.output.palette import GREEN, LIGHT, PURPLE, SKY, VERMILION
 from pruning_lab.models import UNet
-from pruning_lab.tasks.inspect.facts import Read
+from pruning_lab.tasks.inspect.facts import ConsumerFacts
 from pruning_lab.tasks.inspect.picture import channel_graph, joined
 from tests.lab.output.test_figures import colors_of
 from tests.tasks.inspect.test_facts import inspected
@@ -45,10 +45,10 @@ def test_the_picture_grows_with_the_layers(tmp_path: Path) -> None:
 
 def test_reads_come_together_by_their_channels() -> None:
     reads = [
-        Read("a", "c", ((0, 3),), ((0, 3),)),
-        Read("b", "c", ((0, 3),), ((4, 7),)),
-        Read("a", "d", ((0, 3),), ((0, 3),)),
-        Read("b", "d", ((0, 3),), ((0, 3),)),
-        Read("c", "e", ((0, 3),), ((0, 3),)),
+        ConsumerFacts("a", "c", ((0, 3),), ((0, 3),)),
+        ConsumerFacts("b", "c", ((0, 3),), ((4, 7),)),
+        ConsumerFacts("a", "d", ((0, 3),), ((0, 3),)),
+        ConsumerFacts("b", "d", ((0, 3),), ((0, 3),)),
+        ConsumerFacts("c", "e", ((0, 3),), ((0, 3),)),
     ]
     assert [how for _, how in joined(reads)] == ["concatenated", "concatenated", "added", "added", "alone"]

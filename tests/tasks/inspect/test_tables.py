@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pruning_lab.importance import Ipad
-from pruning_lab.selection.stopping import Flops
+from pruning_lab.selection.stopping import All
 from pruning_lab.tasks.inspect.facts import Inspection
 from pruning_lab.tasks.inspect.tables import (
     floor_text,
@@ -66,7 +66,7 @@ def test_sentences_tell_totals_the_budget_and_what_is_unused(facts: Inspection) 
 
 
 def test_a_budget_that_cannot_be_met_is_told_with_the_floors() -> None:
-    _, budget = sentences(inspected(stop=Flops(0.01)))
+    _, budget = sentences(inspected(stop=All(flops=0.01)))
     assert budget.startswith("the budget can't be met: FLOPs still above it")
     assert "floors bind at" in budget
 

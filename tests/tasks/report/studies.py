@@ -30,7 +30,7 @@ def study_run(
         "model": {"_target_": "pruning_lab.models.UNet"},
         "data": {"_target_": "pruning_lab.data.Folder", "root": "somewhere/nuclei"},
         "importance": IPAD,
-        "stop": {"_target_": "pruning_lab.selection.Flops", "flops": flops},
+        "stop": {"_target_": "pruning_lab.selection.All", "flops": flops},
         "recovery": {"epochs": 1, "final_epochs": 10},
         "selection": {"amount": {"share": 0.2}},
         "tracking": {"run_name": str(folder)},

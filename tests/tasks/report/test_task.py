@@ -72,11 +72,11 @@ def test_without_the_base_there_is_a_table_without_correlations(
 ) -> None:
     (root / "bases").rename(root / "elsewhere")
     try:
-        folder = report(root, "lost", f"base_cache={tmp_path}")
-        assert "give base_cache=" in capsys.readouterr().out
+        folder = report(root, "lost", f"bases={tmp_path}")
+        assert "give bases=" in capsys.readouterr().out
         assert not (folder / "correlation.csv").exists()
         assert "Spearman" not in (folder / "report.md").read_text()
-        found = report(root, "found", f"base_cache={root / 'elsewhere'}")
+        found = report(root, "found", f"bases={root / 'elsewhere'}")
         assert (found / "correlation.csv").is_file()
     finally:
         (root / "elsewhere").rename(root / "bases")

@@ -1,12 +1,15 @@
 """The rule table: what each ATen operator does to labels.
 
-A rule is `(interpreter, node, *args, **kwargs) -> Labelled` (or what the operator returns); they stand in for tensors.
+A rule is `(interpreter, step, *args, **kwargs) -> Labelled` (or what the operator returns); they stand in for tensors.
 An operator that is not in the table freezes what it reads and gives out nothing: less is pruned, nothing breaks.
 """
 
+import torch
+
 from pruning_lab.graph.tracing.interpreter import Rule
-from pruning_lab.graph.tracing.rules import elementwise, layers, norms, products, shapes, spatial
+from pruning_lab.graph.tracing.rules import elementwise, layers, norms, products, shapes, spatial, writing
 from pruning_lab.graph.tracing.rules import indexing as places
+from pruning_lab.graph.tracing.tape import without_effect
 
 RULES: dict[object, Rule] = {
     **elementwise.RULES,
@@ -16,9 +19,18 @@ RULES: dict[object, Rule] = {
     **products.RULES,
     **shapes.RULES,
     **spatial.RULES,
+    **writing.RULES,
 }
 
 MIXING: frozenset[object] = norms.MIXING | products.MIXING
 """Operators whose result depends on which other channels there are."""
 
-__all__ = ["MIXING", "RULES"]
+
+def recorded_whole(operator: object) -> bool:
+    """Whether an operator that is made of others has a rule as it is, and need not be taken apart."""
+    return any(
+        one in RULES or torch.Tag.pointwise in getattr(one, "tags", ()) for one in (operator, without_effect(operator))
+    )
+
+
+__all__ = ["MIXING", "RULES", "recorded_whole"]

@@ -6,17 +6,18 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
+from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled
+from pruning_lab.graph.tracing.tape import Step
 
 aten = torch.ops.aten
 
 
 def convolution(
     interpreter: Interpreter,
-    node: fx.Node,
+    step: Step,
     image: Labelled,
     weight: Labelled,
     bias: Labelled | None = None,
@@ -27,6 +28,8 @@ def convolution(
 ) -> Labelled:
     """weight [out, in / groups, *kernel]; out labels are the weight's first dimension."""
     inputs, channel_dim = _channels_in(interpreter, image, weight)
+    if 0 in weight.loose and weight.shape[1] == 1 and groups == weight.shape[0]:
+        return _same_for_all(interpreter, step, image, inputs, channel_dim)
     filters, slices = interpreter.axis(weight, 0), interpreter.axis(weight, 1)
     per_group, blocks_out = weight.shape[1], weight.shape[0] // groups
     name = interpreter.layer(weight, filters)
@@ -42,15 +45,22 @@ def convolution(
         interpreter.tie_rows(filters.reshape(groups, blocks_out))
         interpreter.tie(interpreter.tie_rows(inputs.reshape(groups, per_group)), slices)
         interpreter.read(name, weight, 1, inputs)
-    shape = result_shapes(node)
+    shape = step.shapes
     positions = math.prod(shape) // shape[channel_dim]
     _count(interpreter, name, weight, positions)
     return _result(interpreter, image, bias, shape, channel_dim, filters)
 
 
+def _same_for_all(interpreter: Interpreter, step: Step, image: Labelled, inputs: Tensor, channel_dim: int) -> Labelled:
+    """One constant kernel for every channel, as a blur has it: channels pass, and their number must be followed."""
+    interpreter.suspect(inputs, (inputs,))
+    axes = {dim: row for dim, row in image.axes.items() if dim < channel_dim}
+    return Labelled(step.shapes, {**axes, channel_dim: inputs})
+
+
 def transposed_convolution(
     interpreter: Interpreter,
-    node: fx.Node,
+    step: Step,
     image: Labelled,
     weight: Labelled,
     bias: Labelled | None = None,
@@ -79,11 +89,11 @@ def transposed_convolution(
         interpreter.tie_rows(inputs.reshape(groups, per_group))
         interpreter.read(name, weight, 0, inputs)
     _count(interpreter, name, weight, math.prod(image.shape) // image.shape[channel_dim])
-    return _result(interpreter, image, bias, result_shapes(node), channel_dim, filters)
+    return _result(interpreter, image, bias, step.shapes, channel_dim, filters)
 
 
 def linear(
-    interpreter: Interpreter, node: fx.Node, image: Labelled, weight: Labelled, bias: Labelled | None = None
+    interpreter: Interpreter, step: Step, image: Labelled, weight: Labelled, bias: Labelled | None = None
 ) -> Labelled:
     """weight [out, in]; reads the last dimension, whatever the others are."""
     filters = interpreter.axis(weight, 0)
@@ -92,7 +102,7 @@ def linear(
     interpreter.tie(inputs, interpreter.axis(weight, 1))
     interpreter.read(name, weight, 1, inputs)
     _count(interpreter, name, weight, math.prod(image.shape[:-1]))
-    shape = result_shapes(node)
+    shape = step.shapes
     last = len(shape) - 1
     if bias is not None:
         interpreter.tie(filters, interpreter.axis(bias, 0))

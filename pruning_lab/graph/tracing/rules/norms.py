@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import fx
 
-from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
+from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled
+from pruning_lab.graph.tracing.tape import Step
 
 aten = torch.ops.aten
 
 
 def per_channel(
-    interpreter: Interpreter, node: fx.Node, image: Labelled, *tensors: Labelled | None, **kwargs: Any
+    interpreter: Interpreter, step: Step, image: Labelled, *tensors: Labelled | None, **kwargs: Any
 ) -> Labelled:
     """Batch and instance norm: weight, bias, running mean and variance belong to the channels of dimension 1."""
     channels = interpreter.axis(image, 1)
@@ -27,7 +27,7 @@ def per_channel(
 
 def group_norm(
     interpreter: Interpreter,
-    node: fx.Node,
+    step: Step,
     image: Labelled,
     groups: int,
     weight: Labelled | None = None,
@@ -37,13 +37,13 @@ def group_norm(
     """Every group of channels loses the same positions, so that the groups stay equal."""
     channels = interpreter.axis(image, 1)
     interpreter.tie_rows(channels.reshape(groups, -1))
-    interpreter.space.mix(channels, f"{interpreter.node_name} normalizes over channels")
-    return per_channel(interpreter, node, image, weight, bias)
+    interpreter.space.mix(channels, f"{interpreter.place} normalizes over channels")
+    return per_channel(interpreter, step, image, weight, bias)
 
 
 def layer_norm(
     interpreter: Interpreter,
-    node: fx.Node,
+    step: Step,
     image: Labelled,
     normalized_shape: list[int],
     weight: Labelled | None = None,
@@ -53,7 +53,7 @@ def layer_norm(
     for place in range(len(normalized_shape)):
         dim = image.ndim - len(normalized_shape) + place
         row = interpreter.axis(image, dim)
-        interpreter.space.mix(row, f"{interpreter.node_name} normalizes over channels")
+        interpreter.space.mix(row, f"{interpreter.place} normalizes over channels")
         for tensor in (weight, bias):
             if tensor is not None:
                 interpreter.tie(row, interpreter.axis(tensor, place))
@@ -61,15 +61,15 @@ def layer_norm(
     return image
 
 
-def softmax(interpreter: Interpreter, node: fx.Node, image: Labelled, dim: int, *args: Any) -> Labelled:
+def softmax(interpreter: Interpreter, step: Step, image: Labelled, dim: int, *args: Any) -> Labelled:
     row = interpreter.axis(image, dim)
-    interpreter.space.mix(row, f"{interpreter.node_name} normalizes over channels")
+    interpreter.space.mix(row, f"{interpreter.place} normalizes over channels")
     return image
 
 
 def reduction(
     interpreter: Interpreter,
-    node: fx.Node,
+    step: Step,
     image: Labelled,
     dims: Any = None,
     keepdim: Any = False,
@@ -77,12 +77,12 @@ def reduction(
     **kwargs: Any,
 ) -> Any:
     """mean, sum, max over dimensions. Over channels it is a normalization: it is then taken over those left."""
-    shapes = result_shapes(node)
+    shapes = step.shapes
     shape = shapes if isinstance(shapes, tuple) else shapes[0]
     listed = range(image.ndim) if dims is None or dims == [] else dims if isinstance(dims, list) else [dims]
     gone = {dim % image.ndim for dim in listed} if image.ndim else set()
     for dim in gone:
-        interpreter.space.mix(interpreter.axis(image, dim), f"{interpreter.node_name} reduces over channels")
+        interpreter.space.mix(interpreter.axis(image, dim), f"{interpreter.place} reduces over channels")
     kept = [dim for dim in range(image.ndim) if dim not in gone]
     places = kept if len(shape) == image.ndim else range(len(kept))
     axes = {place: image.axes[dim] for place, dim in zip(places, kept, strict=True) if dim in image.axes}
@@ -92,7 +92,7 @@ def reduction(
 
 def vector_norm(
     interpreter: Interpreter,
-    node: fx.Node,
+    step: Step,
     image: Labelled,
     order: Any = 2,
     dims: Any = None,
@@ -100,40 +100,40 @@ def vector_norm(
     **kwargs: Any,
 ) -> Any:
     """The norm over dimensions; its order comes before them."""
-    return reduction(interpreter, node, image, dims, *args, **kwargs)
+    return reduction(interpreter, step, image, dims, *args, **kwargs)
 
 
-def over_one(interpreter: Interpreter, node: fx.Node, image: Labelled, dim: int, *args: Any, **kwargs: Any) -> Any:
+def over_one(interpreter: Interpreter, step: Step, image: Labelled, dim: int, *args: Any, **kwargs: Any) -> Any:
     """cumsum, sort and their like along channels: the order matters, so the channels stay."""
     interpreter.freeze(interpreter.axis(image, dim), "depends on the order of the channels")
-    shapes = result_shapes(node)
+    shapes = step.shapes
     return image if isinstance(shapes, tuple) else [image] * len(shapes)
 
 
 def position_of(
-    interpreter: Interpreter, node: fx.Node, image: Labelled, dim: int | None = None, *args: Any, **kwargs: Any
+    interpreter: Interpreter, step: Step, image: Labelled, dim: int | None = None, *args: Any, **kwargs: Any
 ) -> Labelled:
     """argmax over channels tells their positions, so they stay."""
     listed = range(image.ndim) if dim is None else [dim]
     for one in listed:
         interpreter.freeze(interpreter.axis(image, one), "tells the position of a channel")
-    return reduction(interpreter, node, image, dim, *args)
+    return reduction(interpreter, step, image, dim, *args)
 
 
-def batch_norm(interpreter: Interpreter, node: fx.Node, image: Labelled, *args: Any, **kwargs: Any) -> Labelled:
+def batch_norm(interpreter: Interpreter, step: Step, image: Labelled, *args: Any, **kwargs: Any) -> Labelled:
     """Where statistics are taken at run time, they are taken over all dimensions but the channels'."""
     if bool(args[4]):
         for dim, row in image.axes.items():
             if dim != 1:
-                interpreter.space.mix(row, f"{interpreter.node_name} normalizes over channels")
-    return per_channel(interpreter, node, image, *args[:4])
+                interpreter.space.mix(row, f"{interpreter.place} normalizes over channels")
+    return per_channel(interpreter, step, image, *args[:4])
 
 
-def weight_norm(interpreter: Interpreter, node: fx.Node, direction: Labelled, size: Labelled, dim: int = 0) -> Labelled:
+def weight_norm(interpreter: Interpreter, step: Step, direction: Labelled, size: Labelled, dim: int = 0) -> Labelled:
     """The weight is size x direction / norm of direction, so an input channel that leaves changes the norm."""
     for one, row in direction.axes.items():
         if one != dim % direction.ndim:
-            interpreter.space.mix(row, f"{interpreter.node_name} takes the weight's norm over its inputs")
+            interpreter.space.mix(row, f"{interpreter.place} takes the weight's norm over its inputs")
     interpreter.tie(interpreter.axis(direction, dim), interpreter.axis(size, dim))
     return direction
 

@@ -6,19 +6,20 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
+from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled
+from pruning_lab.graph.tracing.tape import Step
 
 aten = torch.ops.aten
 
 
-def matmul(interpreter: Interpreter, node: fx.Node, left: Labelled, right: Labelled) -> Labelled:
+def matmul(interpreter: Interpreter, step: Step, left: Labelled, right: Labelled) -> Labelled:
     """The last dimension of `left` meets the last but one of `right`; both leave together."""
     if left.ndim < 2 or right.ndim < 2:
-        return _vector(interpreter, node, left, right)
-    return product(interpreter, left, right, result_shapes(node))
+        return _vector(interpreter, step, left, right)
+    return product(interpreter, left, right, step.shapes)
 
 
 def product(interpreter: Interpreter, left: Labelled, right: Labelled, shape: tuple[int, ...]) -> Labelled:
@@ -55,7 +56,7 @@ def contract(interpreter: Interpreter, left: Labelled, left_dim: int, right: Lab
     one, other = interpreter.axis(left, left_dim), interpreter.axis(right, right_dim)
     interpreter.tie(one, other)
     if left.parameters and right.parameters:
-        interpreter.space.mix(one, f"{interpreter.node_name} sums parameters over channels")
+        interpreter.space.mix(one, f"{interpreter.place} sums parameters over channels")
         return ""
     for weight, dim, channels in ((right, right_dim, one), (left, left_dim, other)):
         if weight.parameters and weight.ndim > 1:
@@ -63,21 +64,21 @@ def contract(interpreter: Interpreter, left: Labelled, left_dim: int, right: Lab
             name = interpreter.layer(weight, interpreter.axis(weight, filters))
             interpreter.read(name, weight, dim, channels)
             return name
-    interpreter.contracted.append((interpreter.node_name, one))
+    interpreter.contracted.append((interpreter.place, one))
     return ""
 
 
 def add_product(
-    interpreter: Interpreter, node: fx.Node, bias: Labelled, left: Labelled, right: Labelled, **kwargs: Any
+    interpreter: Interpreter, step: Step, bias: Labelled, left: Labelled, right: Labelled, **kwargs: Any
 ) -> Labelled:
     """bias + left @ right."""
-    return interpreter.rules["pointwise"](interpreter, node, bias, matmul(interpreter, node, left, right))
+    return interpreter.rules["pointwise"](interpreter, step, bias, matmul(interpreter, step, left, right))
 
 
-def _vector(interpreter: Interpreter, node: fx.Node, left: Labelled, right: Labelled) -> Labelled:
+def _vector(interpreter: Interpreter, step: Step, left: Labelled, right: Labelled) -> Labelled:
     """A product with a vector: what is summed over leaves together, the rest passes."""
     contract(interpreter, left, left.ndim - 1, right, max(right.ndim - 2, 0))
-    shape = result_shapes(node)
+    shape = step.shapes
     rest = [left.axes.get(dim) for dim in range(left.ndim - 1)]
     rest += [right.axes.get(dim) for dim in range(right.ndim) if dim != max(right.ndim - 2, 0)]
     return Labelled(shape, {dim: row for dim, row in enumerate(rest) if row is not None})
@@ -85,7 +86,7 @@ def _vector(interpreter: Interpreter, node: fx.Node, left: Labelled, right: Labe
 
 def attention(
     interpreter: Interpreter,
-    node: fx.Node,
+    step: Step,
     query: Labelled,
     key: Labelled,
     value: Labelled,
@@ -104,17 +105,17 @@ def attention(
     if enable_gqa:
         for side in (query, key, value):
             interpreter.freeze(interpreter.axis(side, -3), "repeats its heads")
-    leading = result_shapes(node)[:-2]
+    leading = step.shapes[:-2]
     last = key.ndim - 1
     turned = {{last: last - 1, last - 1: last}.get(dim, dim): row for dim, row in key.axes.items()}
     swapped = Labelled((*key.shape[:-2], key.shape[-1], key.shape[-2]), turned)
     scores = product(interpreter, query, swapped, (*leading, query.shape[-2], key.shape[-2]))
-    return product(interpreter, scores, value, result_shapes(node))
+    return product(interpreter, scores, value, step.shapes)
 
 
-def einsum(interpreter: Interpreter, node: fx.Node, equation: str, operands: list[Labelled], *args: Any) -> Labelled:
+def einsum(interpreter: Interpreter, step: Step, equation: str, operands: list[Labelled], *args: Any) -> Labelled:
     """Dimensions with one letter meet; letters that the result lacks are summed over."""
-    shape = result_shapes(node)
+    shape = step.shapes
     inputs, letters_out = _letters(equation, [operand.ndim for operand in operands], len(shape))
     rows: dict[str, list[Tensor]] = {}
     sizes: dict[str, int] = {}
@@ -170,7 +171,7 @@ def _einsum_layer(
             for letter in read:
                 interpreter.read(name, weight, letters.index(letter), known[letter])
             return name
-    interpreter.contracted.extend((interpreter.node_name, known[letter]) for letter in summed)
+    interpreter.contracted.extend((interpreter.place, known[letter]) for letter in summed)
     return ""
 
 

@@ -6,22 +6,23 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
+from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled, gather_axis
 from pruning_lab.graph.tracing.labels import FIXED
+from pruning_lab.graph.tracing.tape import Step
 
 aten = torch.ops.aten
 
 
-def execute(interpreter: Interpreter, node: fx.Node, value: Labelled, *args: Any, **kwargs: Any) -> Any:
+def execute(interpreter: Interpreter, step: Step, value: Labelled, *args: Any, **kwargs: Any) -> Any:
     """Run the operator itself on each dimension's labels, and see along which dimension the result varies."""
-    shapes = result_shapes(node)
+    shapes = step.shapes
     single = isinstance(shapes, tuple)
     axes: list[dict[int, Tensor]] = [{} for _ in ([shapes] if single else shapes)]
-    keep = 1 if node.target in _KEEP_CHANNELS else None
-    operator = _COPYING.get(node.target, node.target)
+    keep = 1 if step.target in _KEEP_CHANNELS else None
+    operator = _COPYING.get(step.target, step.target)
     for dim in value.axes:
         results = operator(value.spread(dim), *args, **kwargs)
         for place, result in enumerate([results] if single else results):
@@ -33,12 +34,25 @@ def execute(interpreter: Interpreter, node: fx.Node, value: Labelled, *args: Any
                     interpreter.freeze(found[1], "merges its dimension with another one's channels")
                 else:
                     axes[place][found[0]] = found[1]
-    values = [Labelled(shape, found) for shape, found in zip([shapes] if single else shapes, axes, strict=True)]
-    if node.target in _SIZE_HELD and any(_resized(value, result) for result in values):
+    values = [
+        Labelled(shape, found, loose=_repeated(value, shape) if step.target in _REPEATING else frozenset())
+        for shape, found in zip([shapes] if single else shapes, axes, strict=True)
+    ]
+    if step.target in _SIZE_HELD and any(_resized(value, result) for result in values):
         rows = [(row,) for one in (value, *values) for row in one.axes.values()]
         shaped = [tuple(one.axes.get(dim, size) for dim, size in enumerate(one.shape)) for one in values]
         interpreter.suspect(value.labels(), *rows, *shaped)
     return values[0] if single else values
+
+
+def _repeated(before: Labelled, after: tuple[int, ...]) -> frozenset[int]:
+    """Dimensions along which one value is repeated, or all were alike already."""
+    new = len(after) - before.ndim
+    return frozenset(
+        dim
+        for dim, size in enumerate(after)
+        if size > 1 and (dim < new or before.shape[dim - new] == 1 or dim - new in before.loose)
+    )
 
 
 def _single_channel(
@@ -55,9 +69,9 @@ def _resized(before: Labelled, after: Labelled) -> bool:
     return bool(before.axes) and before.shape != after.shape
 
 
-def concatenate(interpreter: Interpreter, node: fx.Node, tensors: list[Labelled], dim: int = 0) -> Labelled:
+def concatenate(interpreter: Interpreter, step: Step, tensors: list[Labelled], dim: int = 0) -> Labelled:
     """Labels follow each other along `dim`, and meet along all other dimensions."""
-    shape = result_shapes(node)
+    shape = step.shapes
     dim %= len(shape)
     parts = [tensor for tensor in tensors if tensor.ndim == len(shape)]
     axes = {}
@@ -74,9 +88,9 @@ def concatenate(interpreter: Interpreter, node: fx.Node, tensors: list[Labelled]
     return Labelled(shape, axes)
 
 
-def stack(interpreter: Interpreter, node: fx.Node, tensors: list[Labelled], dim: int = 0) -> Labelled:
+def stack(interpreter: Interpreter, step: Step, tensors: list[Labelled], dim: int = 0) -> Labelled:
     """Labels meet along all dimensions; the new one has none."""
-    shape = result_shapes(node)
+    shape = step.shapes
     dim %= len(shape)
     axes = {}
     for other in range(len(shape) - 1):
@@ -88,7 +102,7 @@ def stack(interpreter: Interpreter, node: fx.Node, tensors: list[Labelled], dim:
     return Labelled(shape, axes)
 
 
-def pad(interpreter: Interpreter, node: fx.Node, value: Labelled, amounts: list[int], *args: Any) -> Labelled:
+def pad(interpreter: Interpreter, step: Step, value: Labelled, amounts: list[int], *args: Any) -> Labelled:
     """Padding adds elements that never move; cropping by a negative amount takes labels away."""
     axes = {}
     for dim, row in value.axes.items():
@@ -99,19 +113,19 @@ def pad(interpreter: Interpreter, node: fx.Node, value: Labelled, amounts: list[
         axes[dim] = torch.nn.functional.pad(row, (before, after), value=FIXED)
         if before or after:
             interpreter.suspect(row, (row,), (axes[dim],))
-    return Labelled(result_shapes(node), axes)
+    return Labelled(step.shapes, axes)
 
 
-def channel_shuffle(interpreter: Interpreter, node: fx.Node, value: Labelled, groups: int) -> Labelled:
+def channel_shuffle(interpreter: Interpreter, step: Step, value: Labelled, groups: int) -> Labelled:
     """Groups of channels are dealt out in turn; they lose the same positions, so that they stay equal."""
     interpreter.tie_rows(interpreter.axis(value, 1).reshape(groups, -1))
-    return execute(interpreter, node, value, groups)
+    return execute(interpreter, step, value, groups)
 
 
-def like_other(interpreter: Interpreter, node: fx.Node, value: Labelled, other: Labelled) -> Any:
+def like_other(interpreter: Interpreter, step: Step, value: Labelled, other: Labelled) -> Any:
     """expand_as, view_as: the other's shape is a size that is not held by anyone."""
-    shape = list(result_shapes(node))
-    moved = _LIKE[node.target]
+    shape = list(step.shapes)
+    moved = _LIKE[step.target]
     axes: dict[int, Tensor] = {}
     for dim in value.axes:
         found = gather_axis(moved(value.spread(dim), shape), interpreter.tie_rows)
@@ -119,27 +133,29 @@ def like_other(interpreter: Interpreter, node: fx.Node, value: Labelled, other: 
             axes[found[0]] = found[1]
     for dim in set(axes) & set(other.axes):
         interpreter.tie(axes[dim], other.axes[dim])
-    return Labelled(tuple(shape), axes)
+    loose = _repeated(value, tuple(shape)) if step.target in _REPEATING else frozenset()
+    axes.update({dim: other.axes[dim] for dim in loose & set(other.axes)})
+    return Labelled(tuple(shape), axes, loose=loose - set(axes))
 
 
 def patches(
-    interpreter: Interpreter, node: fx.Node, image: Labelled, kernel: list[int], *args: Any, **kwargs: Any
+    interpreter: Interpreter, step: Step, image: Labelled, kernel: list[int], *args: Any, **kwargs: Any
 ) -> Labelled:
     """im2col: every channel becomes as many channels as the kernel has places."""
     axes = {0: image.axes[0]} if 0 in image.axes else {}
     if 1 in image.axes:
         axes[1] = image.axes[1].repeat_interleave(math.prod(kernel))
-    return Labelled(result_shapes(node), axes)
+    return Labelled(step.shapes, axes)
 
 
 def from_patches(
-    interpreter: Interpreter, node: fx.Node, columns: Labelled, size: list[int], kernel: list[int], *args: Any
+    interpreter: Interpreter, step: Step, columns: Labelled, size: list[int], kernel: list[int], *args: Any
 ) -> Labelled:
     """col2im: the places of a kernel are one channel again."""
     axes = {0: columns.axes[0]} if 0 in columns.axes else {}
     if 1 in columns.axes:
         axes[1] = interpreter.tie_rows(columns.axes[1].reshape(-1, math.prod(kernel)).T)
-    return Labelled(result_shapes(node), axes)
+    return Labelled(step.shapes, axes)
 
 
 _KEEP_CHANNELS = {
@@ -165,6 +181,13 @@ _SIZE_HELD = {
     aten.repeat.default,
     aten.tile.default,
     aten.pixel_shuffle.default,
+}
+_REPEATING = {
+    aten.expand.default,
+    aten.expand_as.default,
+    aten.broadcast_to.default,
+    aten.repeat.default,
+    aten.tile.default,
 }
 _EXECUTED = (
     aten.permute.default,

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import fx
 
-from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, result_shapes
+from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled
+from pruning_lab.graph.tracing.tape import Step
 
 aten = torch.ops.aten
 
 
-def sides(interpreter: Interpreter, node: fx.Node, image: Labelled, *args: Any, **kwargs: Any) -> Any:
+def sides(interpreter: Interpreter, step: Step, image: Labelled, *args: Any, **kwargs: Any) -> Any:
     """Works along the sides only. Dimensions whose size changed, or that follow a channel dimension, are sides."""
-    shapes = result_shapes(node)
+    shapes = step.shapes
     shape = shapes if isinstance(shapes, tuple) else shapes[0]
-    count = _SIDES[node.target]
+    count = _SIDES[step.target]
     first_side = image.ndim - count
     for dim, row in image.axes.items():
         if dim >= first_side:
@@ -26,9 +26,9 @@ def sides(interpreter: Interpreter, node: fx.Node, image: Labelled, *args: Any, 
     return result if isinstance(shapes, tuple) else [result] * len(shapes)
 
 
-def put_back(interpreter: Interpreter, node: fx.Node, image: Labelled, places: Labelled, *args: Any) -> Labelled:
+def put_back(interpreter: Interpreter, step: Step, image: Labelled, places: Labelled, *args: Any) -> Labelled:
     """Max-unpooling: each channel goes to the places that its own channel of a pooling remembers."""
-    count = _UNPOOLINGS[node.target]
+    count = _UNPOOLINGS[step.target]
     axes = {}
     for dim in range(image.ndim):
         if dim >= image.ndim - count:
@@ -37,7 +37,7 @@ def put_back(interpreter: Interpreter, node: fx.Node, image: Labelled, places: L
         elif dim in image.axes or dim in places.axes:
             axes[dim] = interpreter.axis(image, dim)
             interpreter.tie(axes[dim], interpreter.axis(places, dim))
-    return Labelled(result_shapes(node), axes)
+    return Labelled(step.shapes, axes)
 
 
 _NONE = torch.empty(0, dtype=torch.int64)

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
 _MAKES_A_BASE = ("data/", "models/", "training/", "surgery/unused.py")
-_LEAVES_A_BASE_ALONE = ("training/base_cache.py", "training/distillation.py")
+_LEAVES_A_BASE_ALONE = ("training/bases.py", "training/distillation.py")
 
 
 def base_hash(parts: dict[str, Any]) -> str:
@@ -61,39 +61,38 @@ def code_version(*objects: object) -> str:
 
 
 def load_or_train(
-    cache: Path | None,
+    bases: Path | None,
     digest: str,
     build: Callable[[], nn.Module],
     train: Callable[[nn.Module], dict[str, Any]],
 ) -> tuple[nn.Module, dict[str, Any], bool]:
-    """The trained base: from the cache when it is there, else trained now and kept there.
+    """The trained base: the kept one where there is one, else trained now and kept.
 
     However many processes ask for the same base at once, one trains it and the others wait. What comes back
-    was read from the cache in either case, so that a run can't tell whether it trained its base itself.
+    was read from disk in either case, so that a run can't tell whether it trained its base itself.
 
     Args:
-        cache: folder of all bases; None trains without keeping.
+        bases: folder of all kept bases; None trains without keeping.
         digest: `base_hash` of everything that makes this base.
         build: makes the untrained model.
         train: trains it in place and returns what is worth knowing about that, as plain data.
 
     Returns:
-        The model (on the CPU when it comes from the cache), what `train` returned, and whether it was in the
-        cache.
+        The model (on the CPU when it was kept), what `train` returned, and whether it was kept before.
 
-    Raises LabError when the cache can't be written.
+    Raises LabError when the folder can't be written.
     """
-    if cache is None:
+    if bases is None:
         model = build()
         return model, train(model), False
-    entry = cache / digest
+    entry = bases / digest
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(cache / f"{digest}.lock")
+        bases.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(bases / f"{digest}.lock")
         lock.acquire()
     except OSError as problem:
         raise LabError(
-            f"the cache of bases {cache} can't be written ({problem.strerror}): set base.cache=false"
+            f"bases={bases} can't be written ({problem.strerror}): give another folder, or set base.reuse=false"
         ) from None
     try:
         found = _read(entry, digest, build)
@@ -105,7 +104,7 @@ def load_or_train(
     finally:
         lock.release()
     if stored is None:
-        raise LabError(f"the base written to {entry} can't be read back: check that disk, or set base.cache=false")
+        raise LabError(f"the base written to {entry} can't be read back: check that disk, or set base.reuse=false")
     return *stored, False
 
 
@@ -131,7 +130,7 @@ def _read(entry: Path, digest: str, build: Callable[[], nn.Module]) -> tuple[nn.
         load_model(model, weights)
         return model, card["info"]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as problem:
-        _log.warning("The cached base %s is damaged (%s); it is trained anew.", entry, problem)
+        _log.warning("The kept base %s is damaged (%s); it is trained anew.", entry, problem)
         return None
 
 

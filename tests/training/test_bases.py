@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.training.base_cache import base_hash, code_version, load_or_train
+from pruning_lab.training.bases import base_hash, code_version, load_or_train
 from tests.small import TinyNet, same_state, state_of
 
 PARTS = {"model": {"width": 4, "depth": 2}, "seed": 1, "weights": None, "rates": [0.1, 2]}
@@ -36,8 +36,8 @@ def train_slowly_and_tell(folder: Path) -> None:
         time.sleep(0.5)
         return train(model)
 
-    model, _, cached = load_or_train(folder / "cache", "abc", TinyNet, train_slowly)
-    torch.save(model.state_dict(), folder / f"{'cached' if cached else 'trained'}_{os.getpid()}.pt")
+    model, _, kept = load_or_train(folder / "bases", "abc", TinyNet, train_slowly)
+    torch.save(model.state_dict(), folder / f"{'kept' if kept else 'trained'}_{os.getpid()}.pt")
 
 
 class TestHash:
@@ -67,11 +67,11 @@ class TestHash:
         assert code_version(dict, typed_in) == code_version()
 
 
-class TestCache:
+class TestKeptBases:
     def test_the_base_is_trained_once_and_then_the_very_same(self, tmp_path: Path) -> None:
-        first, info, cached = load_or_train(tmp_path, "abc", TinyNet, train)
-        again, same_info, cached_again = load_or_train(tmp_path, "abc", TinyNet, refuse)
-        assert (cached, cached_again) == (False, True)
+        first, info, kept = load_or_train(tmp_path, "abc", TinyNet, train)
+        again, same_info, kept_again = load_or_train(tmp_path, "abc", TinyNet, refuse)
+        assert (kept, kept_again) == (False, True)
         assert same_state(state_of(first), state_of(again))
         assert info == same_info == {"iou": 0.5}
 
@@ -79,7 +79,7 @@ class TestCache:
         load_or_train(tmp_path, "abc", TinyNet, train)
         assert not load_or_train(tmp_path, "abd", TinyNet, train)[2]
 
-    def test_without_a_cache_nothing_is_kept(self) -> None:
+    def test_without_a_folder_nothing_is_kept(self) -> None:
         assert load_or_train(None, "abc", TinyNet, train)[1:] == ({"iou": 0.5}, False)
 
     def test_an_entry_is_two_files_and_no_draft_stays(self, tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ class TestCache:
             return model
 
         first, _, _ = load_or_train(tmp_path, "abc", build, train)
-        again, _, cached = load_or_train(tmp_path, "abc", build, refuse)
-        assert cached
+        again, _, kept = load_or_train(tmp_path, "abc", build, refuse)
+        assert kept
         assert same_state(state_of(first), state_of(again))
 
     @pytest.mark.parametrize("damage", ["half_weights", "flipped_bit", "no_card", "half_card", "other_model"])
@@ -131,10 +131,10 @@ class TestCache:
         assert json.loads((tmp_path / "abd" / "base.json").read_text())["base_hash"] == "abc"
         assert not load_or_train(tmp_path, "abd", TinyNet, train)[2]
 
-    def test_a_cache_that_can_not_be_written_is_named(self, tmp_path: Path) -> None:
+    def test_a_folder_that_can_not_be_written_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        with pytest.raises(LabError, match=r"file/cache can't be written .*base\.cache=false"):
-            load_or_train(tmp_path / "file" / "cache", "abc", TinyNet, train)
+        with pytest.raises(LabError, match=r"file/bases can't be written .*base\.reuse=false"):
+            load_or_train(tmp_path / "file" / "bases", "abc", TinyNet, train)
 
     def test_two_processes_that_want_it_at_once_train_it_once(self, tmp_path: Path) -> None:
         context = multiprocessing.get_context("spawn")

@@ -1,0 +1,97 @@
+"""Copies of models that leave the original as it is, whatever is done to them. Knows torch, and nothing of channels."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A deep copy, also of models that keep computed tensors: weights that hooks leave behind, or activations."""
+    return _copied(model, share=False)
+
+
+def light_copy_of(model: nn.Module) -> nn.Module:
+    """A deep copy whose parameters are objects of their own in the same memory: nothing may write into them."""
+    return _copied(model, share=True)
+
+
+def _copied(model: nn.Module, share: bool) -> nn.Module:
+    memo: dict[int, Any] = {}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if type(parameter) is nn.Parameter:
+                values = parameter.detach() if share else parameter.detach().clone()
+                memo[id(parameter)] = nn.Parameter(values, parameter.requires_grad)
+        buffers = [tensor for tensor in model.buffers() if type(tensor) is Tensor and tensor.is_leaf]
+        memories = Counter(map(_memory, buffers))
+        for tensor in buffers:
+            if memories[_memory(tensor)] == 1 and not tensor.requires_grad:
+                memo[id(tensor)] = tensor.clone()
+    with _Detaching():
+        return _copied_module(model, memo)
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else id(tensor)
+
+
+class _Detaching(TorchFunctionMode):
+    """Lets `copy.deepcopy` take tensors with a history, wherever they hang; their copies have none."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not Tensor.__deepcopy__ or args[0].is_leaf:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        memo[id(tensor)] = copied = tensor.detach().clone()
+        return copied
+
+
+def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """As `copy.deepcopy` does it, without its long way around for what every module has."""
+    if id(module) in memo:
+        found: nn.Module = memo[id(module)]
+        return found
+    if not _is_plain(type(module)):
+        return copy.deepcopy(module, memo)
+    made = module.__new__(type(module))
+    memo[id(module)] = made
+    made.__setstate__({key: _copied_attribute(key, value, memo) for key, value in vars(module).items()})
+    return made
+
+
+def _copied_attribute(key: str, value: Any, memo: dict[int, Any]) -> Any:
+    if type(value) in _ATOMS:
+        return value
+    if key in _OF_EVERY_MODULE:
+        if not value:
+            return type(value)()
+        if key == "_modules":
+            return type(value)((name, child and _copied_module(child, memo)) for name, child in value.items())
+        if key in ("_parameters", "_buffers"):
+            # deepcopy looks into the memo first, and a tensor that is there already costs next to nothing.
+            return type(value)((name, copy.deepcopy(one, memo)) for name, one in value.items())
+    return copy.deepcopy(value, memo)
+
+
+def _is_plain(kind: type[nn.Module]) -> bool:
+    """Whether a class leaves copying to `nn.Module`."""
+    return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in _COPYING)
+
+
+_ATOMS = {type(None), bool, int, float, str}
+_OF_EVERY_MODULE = {key for key, value in vars(nn.Module()).items() if isinstance(value, (dict, set))}
+_COPYING = (
+    "__new__",
+    "__deepcopy__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__getstate__",
+    "__getnewargs__",
+    "__getnewargs_ex__",
+)

@@ -1,0 +1,123 @@
+"""From a live model to a tape of its forward pass, leaving the model as it was. Knows nothing of channels."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lab.common.copies import light_copy_of
+from pruning_lab.common.errors import LabError, first_line
+from pruning_lab.common.modules import random_kept, tensors_in
+from pruning_lab.graph.tracing.recorder import Recorder
+from pruning_lab.graph.tracing.rules import recorded_whole
+from pruning_lab.graph.tracing.tape import Tape
+
+
+class TraceError(LabError):
+    """The model's graph can't be read; the message says what in the model stopped it."""
+
+
+Inputs = Tensor | tuple[Tensor, ...]
+
+
+def as_inputs(example_input: Inputs) -> tuple[Tensor, ...]:
+    """The model's positional arguments."""
+    inputs = example_input if isinstance(example_input, tuple) else (example_input,)
+    if not inputs or not all(isinstance(item, Tensor) for item in inputs):
+        raise TraceError("example_input must be a tensor or a tuple of tensors; pass e.g. torch.zeros(1, 3, 64, 64)")
+    return inputs
+
+
+def record(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False) -> Tape:
+    """Run a copy of a model once, in evaluation or in training mode, and record its operators.
+
+    Whatever its forward does to it, it does to the copy: parameters, buffers, attributes, lists and random states of
+    the model are not touched.
+
+    Raises:
+        TraceError: the model can't be copied, or does not run on these inputs without gradients.
+    """
+    try:
+        copied = light_copy_of(model).train(training)
+    except Exception as error:
+        raise _told(model, training, error, "a copy of the model is what is run") from error
+    recorder = Recorder(recorded_whole, _names(model, copied))
+    given = tuple(item.detach().clone() for item in inputs)
+    _follow_modules(copied, recorder)
+    with _plainly(inputs):
+        for tensor in given:
+            recorder.add_input(tensor)
+        try:
+            with recorder:
+                answer = copied(*given)
+        except Exception as error:
+            mend = "it must run on example_input, without gradients; else pass connections=, see ChannelGraph.trace"
+            raise _told(model, training, error, mend) from error
+        finally:
+            recorder.put_back()
+        recorder.tape.outputs = [recorder.step_of(tensor) for tensor in tensors_in(answer)]
+    return recorder.tape
+
+
+def _told(model: nn.Module, training: bool, error: Exception, mend: str) -> TraceError:
+    mode = " in training mode, in which alone some of its layers run" if training else ""
+    return TraceError(
+        f"{type(model).__name__} can't be traced{mode}: {type(error).__name__}: {first_line(error)} ({mend})"
+    )
+
+
+def _names(model: nn.Module, copied: nn.Module) -> dict[int, str]:
+    """Identity of a parameter or buffer, of the copy or (where a closure holds it) of the model -> its first name."""
+    names: dict[int, str] = {}
+    for one in (copied, model):
+        for name, tensor in [
+            *one.named_parameters(remove_duplicate=False),
+            *one.named_buffers(remove_duplicate=False),
+        ]:
+            names.setdefault(id(tensor), name)
+    return names
+
+
+def _follow_modules(copied: nn.Module, recorder: Recorder) -> None:
+    """Keep the recorder told which module's forward is running."""
+    running: list[str] = []
+
+    def entering(path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any) -> None:
+            running.append(recorder.module)
+            recorder.module = path
+
+        return hook
+
+    def left(module: nn.Module, args: Any, output: Any) -> None:
+        recorder.module = running.pop()
+
+    for path, module in copied.named_modules():
+        if not isinstance(module, torch.jit.ScriptModule):
+            module.register_forward_pre_hook(entering(path), prepend=True)
+            module.register_forward_hook(left, prepend=True, always_call=True)
+
+
+@contextmanager
+def _plainly(inputs: tuple[Tensor, ...]) -> Iterator[None]:
+    """Without gradients, compilers, fused layers and warnings; random states are put back at the end."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.clear_autocast_cache()
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(random_kept())
+            stack.enter_context(torch.inference_mode())
+            stack.enter_context(warnings.catch_warnings())
+            if "torch._dynamo" in sys.modules:
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
