@@ -6,6 +6,7 @@ the line of it; the traceback goes into the run's folder, and never to the conso
 
 from __future__ import annotations
 
+import functools
 import sysconfig
 import traceback
 from pathlib import Path
@@ -54,4 +55,10 @@ def kept(error: BaseException, folder: Path) -> str:
 def _is_own(path: Path) -> bool:
     if not path.is_absolute() or not path.is_file():  # frozen modules, generated code
         return False
-    return not any(path.is_relative_to(folder) for folder in (_PACKAGE, *_LIBRARIES))
+    return not any(path.is_relative_to(folder) for folder in (_PACKAGE, *_LIBRARIES)) and not _is_installed(path)
+
+
+@functools.cache
+def _is_installed(path: Path) -> bool:
+    """Whether a file lies beside the records of installed packages, wherever that folder is."""
+    return any(next(folder.glob("*.dist-info"), None) is not None for folder in path.parents)

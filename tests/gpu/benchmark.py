@@ -51,8 +51,8 @@ class Sizes:
     batch: int = 16
     train: int = 320
     val: int = 128
-    steps: int = 100
-    rounds: int = 3
+    steps: int = 40
+    rounds: int = 2
     ablation_width: int = 16
     ablation_images: int = 4
     sampled: int = 64

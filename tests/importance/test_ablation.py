@@ -308,3 +308,18 @@ def test_no_images_is_an_error_that_names_the_knob() -> None:
     model = build("chain")
     with pytest.raises(LabError, match="score_images"):
         Ablation()(model, ChannelGraph.trace(model, EXAMPLE), [])
+
+
+def test_operators_that_know_no_batch_of_groups_are_run_group_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("unet").eval()
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    images = batches()
+    expected = Ablation()(model, graph, images)
+
+    def refuses(function: object) -> object:
+        raise RuntimeError("NYI: querying is_contiguous inside of vmap")
+
+    monkeypatch.setattr(torch, "vmap", refuses)
+    ablation = Ablation()
+    assert torch.allclose(ablation(model, graph, images), expected, atol=1e-6)
+    assert ablation.last_report.brute_force is None

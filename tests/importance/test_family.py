@@ -90,7 +90,8 @@ def first_weights(model: nn.Module, graph: ChannelGraph, batches: object, power:
     for layer, ids in graph.layers.items():
         module = model.get_submodule(layer)
         weight = module.weight.detach().abs() ** power
-        scores[ids] = weight.sum([d for d in range(weight.dim()) if d != int(isinstance(module, nn.ConvTranspose2d))])
+        sides = [d for d in range(weight.dim()) if d != int(isinstance(module, nn.ConvTranspose2d))]
+        scores[ids] = weight.sum(sides).cpu()
     return scores
 
 

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from pruning_lab.tasks.mistakes import TRACEBACK, own_frame, told
+from pruning_lab.tasks.mistakes import TRACEBACK, _is_installed, own_frame, told
 from tests.test_main import SMALL, run
 
 MINE = """
@@ -60,6 +60,13 @@ def test_the_innermost_own_line_is_named(mine: ModuleType) -> None:
     frame = own_frame(caught(lambda: mine.Net()(None)))
     assert frame is not None
     assert frame.name == "forward"
+
+
+def test_what_is_installed_elsewhere_is_no_own_code(mine: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "mine-1.0.dist-info").mkdir()
+    _is_installed.cache_clear()
+    frame = own_frame(caught(mine.fails))
+    assert frame is None or frame.filename != str(tmp_path / "mine.py")
 
 
 def test_without_own_code_the_project_takes_the_blame(tmp_path: Path) -> None:

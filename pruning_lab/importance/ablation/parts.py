@@ -30,6 +30,7 @@ class Part:
     def __init__(self, program: Program, reading: frozenset[Step], groups: list[int]) -> None:
         self.program = program
         self.groups = torch.tensor(groups)
+        self._side_by_side = True
         changed = _behind(program, reading)
         inside = set(changed)
         self.starts = [step for step in changed if step in reading and _starts(program, step, inside)]
@@ -85,7 +86,15 @@ class Part:
 
         # The fused attention kernels know no batch of groups; torch would warn and go through them one by one.
         with sdpa_kernel(SDPBackend.MATH):
-            return torch.vmap(rest)(started, keep)
+            if self._side_by_side:
+                try:
+                    return torch.vmap(rest)(started, keep)
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError:  # an operator that knows no batch of groups, as a deterministic resize on a GPU
+                    self._side_by_side = False
+            each = range(len(groups))
+            return torch.stack([rest([one[i] for one in started], [one[i] for one in keep]) for i in each])
 
 
 def parts_of(program: Program, groups: Tensor) -> list[Part]:
