@@ -48,6 +48,11 @@ def sampled_places(output: Tensor, count: int, seed: int = 0, first: int = 0) ->
     return torch.stack(drawn)
 
 
+def with_doubles(tensor: Tensor) -> Tensor:
+    """The tensor where it is, or on the CPU if its device has no float64 (Apple's MPS)."""
+    return tensor.cpu() if tensor.device.type == "mps" else tensor
+
+
 def rows_at(activation: Tensor, places: Tensor) -> Tensor:
     """The channels of [N, channels, places] at chosen places [N, count]: [N x count, channels]."""
     index = places.to(activation.device).unsqueeze(1).expand(-1, activation.shape[1], -1)

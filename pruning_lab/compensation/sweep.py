@@ -23,6 +23,7 @@ from pruning_lab.compensation.patches import (
     sampled_places,
     weight_rows,
     weights_per_filter,
+    with_doubles,
 )
 from pruning_lab.compensation.readers import Reader, readers_of
 from pruning_lab.compensation.sampling import Sampling
@@ -91,8 +92,8 @@ def distance(answers: list[Any], targets: list[Any]) -> float:
     missing = spread = 0.0
     for answer, target in zip(tensors_in(answers), tensors_in(targets), strict=True):
         if target.is_floating_point():
-            wanted = target.double()
-            missing += float((answer.double() - wanted).square().sum())
+            wanted = with_doubles(target).double()
+            missing += float((with_doubles(answer).double() - wanted).square().sum())
             spread += float((wanted - wanted.mean()).square().sum())
     return missing / max(spread, 1e-30)
 
@@ -143,12 +144,12 @@ class _Sweep:
             first += len(flat)
             seen.append(patches_at(module, inputs, tuple(target.shape[-_sides(module) :]), places))
             wanted.append(rows_at(flat, places)[:, reader.kept.to(flat.device)])
-        rows, target = torch.cat(seen), torch.cat(wanted)
-        weights = weight_rows(module)
+        rows, target = with_doubles(torch.cat(seen)), with_doubles(torch.cat(wanted))
+        weights = with_doubles(weight_rows(module))
         given = torch.einsum("mgn,gon->mgo", rows, weights).double()
         bias = module._parameters.get("bias")
         if bias is not None:
-            given += bias.double().reshape(given.shape[1:])
+            given += with_doubles(bias).double().reshape(given.shape[1:])
         return _Rows(rows, target.double().reshape(given.shape), given)
 
     @torch.no_grad()

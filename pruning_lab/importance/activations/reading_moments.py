@@ -20,6 +20,7 @@ from pruning_lab.compensation.patches import (
     sampled_places,
     weight_rows,
     weights_per_filter,
+    with_doubles,
 )
 from pruning_lab.compensation.readers import Reader, readers_of
 from pruning_lab.graph import ChannelGraph
@@ -115,7 +116,7 @@ class _Watched:
         if self.apart:
             parts = rows.reshape(*rows.shape[:2], -1, taps)
             rows = parts.permute(0, 3, 1, 2).flatten(0, 1)
-        across = rows.double().movedim(0, 2)  # [groups, entries, rows]
+        across = with_doubles(rows).double().movedim(0, 2)  # [groups, entries, rows]
         if not self.rows:
             self.sums = across.new_zeros(across.shape[:2])
             self.squares = across.new_zeros(*across.shape[:2], across.shape[1])
@@ -127,7 +128,7 @@ class _Watched:
         if not self.rows:
             return []
         module = model.get_submodule(self.reader.layer)
-        weights = weight_rows(module).detach().double()
+        weights = with_doubles(weight_rows(module).detach()).double()
         groups, filters, _ = weights.shape
         taps = _taps(module)
         entries = ids.reshape(groups, -1)
