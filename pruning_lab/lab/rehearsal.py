@@ -1,4 +1,4 @@
-"""A rehearsal on two images before any training: score, choose, cut, compensate, recover and validate once, on copies.
+"""A rehearsal on two images before training: score, choose, cut, compensate, save, recover and validate, on copies.
 
 What would end a run after minutes of training ends it here within seconds. Must not know the budget; changes nothing.
 """
@@ -17,6 +17,7 @@ from pruning_lab.compensation import Before
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import check_scores
 from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.saving import try_saving
 from pruning_lab.resources.counting import measure
 from pruning_lab.surgery import cut
 from pruning_lab.training.distillation import objective_of
@@ -51,6 +52,7 @@ def rehearse(lab: Experiment) -> None:
         uncut = Before.of(model, graph) if compensation.needs_before else None
         cut(model, graph, groups, optimizer)
         compensation(uncut, model, graph, batches)
+        try_saving(lab, model, graph)
         objective = objective_of(lab.training.distillation, lab.training.loss, base, model, graph, settings)
         train(model, lambda epoch: batches, objective=objective, optimizer=optimizer, steps=1, settings=settings)
         lab.validator().evaluate(model, batches)
