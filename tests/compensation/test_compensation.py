@@ -17,12 +17,12 @@ from pruning_lab.common.modules import tensors_in
 from pruning_lab.compensation import Before, LeastSquares, Mean, NoCompensation, Norms, Report
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.surgery import cut
-from tests.compensation.nets import NETS, combined
 from tests.graph.helpers import draw
-from tests.graph.networks import CASES as GRAPH_CASES
-from tests.graph.networks import make
-from tests.graph.random_networks import SIZE, networks
 from tests.graph.test_zoo import LIBRARIES, shaken
+from tests.networks.combined import NETS, combined
+from tests.networks.constructs import CASES as GRAPH_CASES
+from tests.networks.constructs import make
+from tests.networks.drawn import SIZE, networks
 
 METHODS = {"none": NoCompensation, "norms": Norms, "mean": Mean, "least_squares": LeastSquares}
 WITH_BEFORE = {name: METHODS[name] for name in ("mean", "least_squares")}

@@ -10,7 +10,7 @@ import torch
 from pruning_lab.compensation import Before, LeastSquares, Mean, Norms
 from pruning_lab.importance import Downstream, Ipad, Reconstruction
 from pruning_lab.surgery import cut
-from tests.compensation.nets import NETS, combined
+from tests.networks.combined import NETS, combined
 
 
 @pytest.mark.gpu

@@ -14,9 +14,9 @@ from pruning_lab.compensation.patches import channels_of, patches_at, rows_at, s
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import Reconstruction
 from pruning_lab.surgery import cut
-from tests.compensation.nets import NETS as READER_NETS
-from tests.compensation.nets import combined
-from tests.importance.nets import EXAMPLE, NETS, batches, build
+from tests.networks.combined import NETS as READER_NETS
+from tests.networks.combined import combined
+from tests.networks.scored import EXAMPLE, NETS, batches, build
 
 ALL = 10_000
 

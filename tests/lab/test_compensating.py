@@ -10,7 +10,7 @@ import torch
 from pruning_lab.compensation import Before, LeastSquares, Mean, NoCompensation, Norms
 from pruning_lab.lab import loop as lab
 from pruning_lab.lab.output.history import History
-from tests.labs import tiny_lab
+from tests.networks.labs import tiny_lab
 
 COLUMNS = {"compensation/error_plain", "compensation/error", "compensation/kept", "compensation/layers"}
 
