@@ -41,7 +41,8 @@ WITHOUT_GROUPED = ("chain", "unet", "flattened")  # Torch-Pruning loses its way 
 CASES: dict[str, Case] = {
     "ipad": Case(importance.Ipad),
     "ipad-p2": Case(lambda: importance.Ipad(p=2, normalize="global_sum", resize_kernels=True)),
-    "ipad-reads": Case(lambda: importance.Ipad(normalize="layer_mean", of="reads")),
+    # Behind a ReLU a filter of zeros deviates from its layer's mean by all of it.
+    "ipad-reads": Case(lambda: importance.Ipad(normalize="layer_mean", of="reads"), sees_useless=False),
     "l1": Case(importance.WeightNorm),
     "l2": Case(lambda: importance.WeightNorm(p=2)),
     "lamp": Case(importance.Lamp),
