@@ -16,6 +16,7 @@ from pruning_lab.common.modules import in_mode, random_kept, tensors_in
 from pruning_lab.compensation import Before
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import check_scores
+from pruning_lab.lab.base_model import check_weights
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.saving import try_saving
 from pruning_lab.resources.counting import measure
@@ -39,6 +40,7 @@ def rehearse(lab: Experiment) -> None:
     with random_kept():
         settings = lab.training.settings
         model = settings.place(lab.model.build())
+        check_weights(model)
         batches = lab.loaders().score_batches(IMAGES)
         _check_images(batches, lab)
         lab.validator().evaluate(model, batches)
