@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from pruning_lab.checkpoint.builder import REMEMBERED
 from pruning_lab.checkpoint.trust import NO_DOWNLOADS, shown
@@ -64,8 +66,13 @@ def _same_class(one: type, other: type) -> bool:
 
 def _attributes(module: nn.Module, memory: Set[str]) -> dict[str, Any]:
     """What a module keeps beside its tensors and submodules; what only says where weights came from is left out."""
-    left_out = OF_EVERY_MODULE | memory | set(NO_DOWNLOADS) | {REMEMBERED, "_flat_weights"}
+    left_out = OF_EVERY_MODULE | memory | _computed(module) | set(NO_DOWNLOADS) | {REMEMBERED, "_flat_weights"}
     return {key: value for key, value in vars(module).items() if key not in left_out}
+
+
+def _computed(module: nn.Module) -> set[str]:
+    """Tensors that the old weight_norm and spectral_norm compute anew before each pass."""
+    return {hook.name for hook in module._forward_pre_hooks.values() if isinstance(hook, (WeightNorm, SpectralNorm))}
 
 
 class _Comparison:

@@ -27,6 +27,8 @@ def passes(answer: dict[str, Any], key: str) -> str:
     return digits(answer[key] / answer["forward_s"])
 
 
+TICK = 0.001
+"""Seconds below which a process's clock does not tell times apart."""
 SIDES = ("lab_side", "peer_side")
 LONG = 0.01
 """Seconds of a forward pass from which times are told in passes; of a shorter one, they are told in seconds."""
@@ -36,7 +38,9 @@ def passes_or_seconds(answer: dict[str, Any], key: str) -> str:
     """A time in forward passes, or in seconds where a pass is so short that it is no measure."""
     if key not in answer:
         return ""
-    return passes(answer, key) if answer["forward_s"] >= LONG else f"{digits(answer[key])} s"
+    if answer["forward_s"] >= LONG:
+        return passes(answer, key)
+    return f"{digits(answer[key])} s" if answer[key] >= TICK else f"under {TICK} s"
 
 
 def digits(value: float) -> str:

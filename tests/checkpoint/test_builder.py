@@ -16,6 +16,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import draw
 from tests.graph.proof.test_sizes_set_along import NETWORKS
+from tests.networks.constructs import make
 
 IMAGE = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
 
@@ -154,6 +155,17 @@ def test_items_that_a_forward_pass_assigns_are_no_other_network(tmp_path: Path) 
     model.place = 2
     with pytest.raises(LabError, match="place is 2 in the model, 1 in the rebuilt one"):
         save(tmp_path, model)
+
+
+@pytest.mark.parametrize("name", ["weight norm, old style", "spectral norm, old style"])
+def test_a_weight_that_is_computed_before_each_pass_is_no_other_network(name: str, tmp_path: Path) -> None:
+    model, inputs = make(name)
+    graph = ChannelGraph.trace(model, inputs)
+    cut(model, graph, draw(graph, 0))
+    loaded = load(
+        save(tmp_path, model, graph, Builder("tests.benchmarks.cases.original", {"name": f"small nets/{name}"})), True
+    )
+    assert torch.allclose(loaded(*inputs), model(*inputs), atol=1e-6)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -56,5 +56,8 @@ def _held_weight(module: nn.Module) -> Tensor | None:
     if nn.utils.parametrize.is_parametrized(module, "weight"):
         parts = module.get_submodule("parametrizations.weight")
         return max(parts.parameters(recurse=False), key=Tensor.numel)
+    for name in ("weight_v", "weight_orig"):  # of the old weight_norm and spectral_norm, which compute it before a pass
+        if (part := module._parameters.get(name)) is not None:
+            return part
     weight = getattr(module, "weight", None)
     return weight if isinstance(weight, Tensor) else None
