@@ -6,6 +6,7 @@ It knows nothing of data sets and loaders: what they need is `seeded(seed)(image
 import difflib
 import functools
 import inspect
+import logging
 import os
 import random
 import warnings
@@ -16,15 +17,20 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from pruning_lab.common.errors import LabError
+from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.data.contract import Image, Mask
 
 Change = Callable[[Image, Mask], tuple[Image, Mask]]
+
+log = logging.getLogger(__name__)
 
 NAME_OF_FILL = "fill_mask"
 CHILDREN = "transforms"
 NO_INTERPOLATION = {"mask_interpolation": cv2.INTER_NEAREST, "area_for_downscale": "image"}
 """Arguments by which a mask could be blended, and the only value that they may have (besides none)."""
+
+COLORS = (3, "uint8")
+"""Channels and type for which all transforms are made."""
 
 
 class Augments(Protocol):
@@ -34,7 +40,7 @@ class Augments(Protocol):
         """Return the same for images of `size` (height, width); new pixels of masks get `mask_fill`."""
 
     def seeded(self, seed: int) -> Change:
-        """Return a change that depends on `seed` alone, of image uint8 [H, W, 3] and mask uint8 [H, W]."""
+        """Return a change that depends on `seed` alone, of image [H, W, C], uint8 or float32, and mask uint8 [H, W]."""
 
 
 @functools.cache
@@ -67,19 +73,21 @@ class Augmentation:
         return fitted
 
     def seeded(self, seed: int) -> Change:
-        """Return a function (image uint8 [H, W, 3], mask uint8 [H, W]) -> the two, changed as `seed` decides.
+        """Return a function (image [H, W, C], mask uint8 [H, W]) -> the two, changed as `seed` decides.
 
-        It leaves its arguments as they are, and gives the same for the same arguments, however often it is
-        called. Raises LabError if a step returned another size or type of pixels.
+        Images are uint8, or float32 in 0..1. Steps that are made for colors alone are left out for images of other
+        numbers of channels, which is said once. It leaves its arguments as they are, and gives the same for the same
+        arguments, however often it is called. Raises LabError if a step returned another size or type of pixels.
         """
         return functools.partial(self._apply, seed)
 
     def _apply(self, seed: int, image: Image, mask: Mask) -> tuple[Image, Mask]:
         if not self.steps:
             return image, mask
+        compose = self._compose_for(image)
         # One stream for all steps: Compose's own seed gives all steps the same numbers, so ties their coins.
-        self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        changed = self._compose(image=image.copy(), mask=mask.copy())
+        compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        changed = compose(image=image.copy(), mask=mask.copy())
         for what, before in (("image", image), ("mask", mask)):
             after = changed[what]
             if not isinstance(after, np.ndarray) or after.shape != before.shape or after.dtype != before.dtype:
@@ -90,12 +98,54 @@ class Augmentation:
                 )
         return changed["image"], changed["mask"]
 
+    def _compose_for(self, image: Image) -> Any:
+        """Return the transforms that can work on such images."""
+        kind = (image.shape[2], str(image.dtype))
+        if kind == COLORS:
+            return self._compose
+        if kind not in self._others:
+            steps = [fit for step in self.steps if (fit := _fitting(step, self._given, kind)) is not None]
+            self._others[kind] = _composed(steps, self._given)
+        return self._others[kind]
+
     def _build(self, size: tuple[int, int], mask_fill: int) -> Any:
-        if not self.steps:
-            return None
-        given = {"size": size, "height": size[0], "width": size[1], NAME_OF_FILL: mask_fill}
-        transforms = [_build_step(step, given) for step in self.steps]
-        return library().Compose(transforms, mask_interpolation=cv2.INTER_NEAREST)
+        self._given = {"size": size, "height": size[0], "width": size[1], NAME_OF_FILL: mask_fill}
+        self._others: dict[tuple[int, str], Any] = {}
+        return _composed(self.steps, self._given) if self.steps else None
+
+
+def _composed(steps: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> Any:
+    transforms = [_build_step(step, given) for step in steps]
+    return library().Compose(transforms, mask_interpolation=cv2.INTER_NEAREST)
+
+
+def _fitting(step: Mapping[str, Any], given: Mapping[str, Any], kind: tuple[int, str]) -> dict[str, Any] | None:
+    """Return `step` without what can't work on images of such channels and type; None if nothing is left of it."""
+    if CHILDREN in step:
+        children = [fit for child in step[CHILDREN] if (fit := _fitting(child, given, kind)) is not None]
+        return {**step, CHILDREN: children} if children else None
+    return dict(step) if _works(_build_step({**step, "p": 1.0}, given), given["size"], kind, step["name"]) else None
+
+
+def _works(transform: Any, size: tuple[int, int], kind: tuple[int, str], name: str) -> bool:
+    """Try a transform on an image of noise; what refuses it is made for colors, and its own words say so."""
+    noise = np.random.default_rng(0).random((*size, kind[0]), np.float32)
+    image = noise if kind[1] == "float32" else (noise * 255).astype(kind[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        try:
+            library().Compose([transform], mask_interpolation=cv2.INTER_NEAREST)(
+                image=image, mask=np.zeros(size, np.uint8)
+            )
+        except (TypeError, ValueError, UserWarning, cv2.error) as problem:
+            _say_once(name, kind[0], first_line(problem))
+            return False
+    return True
+
+
+@functools.cache
+def _say_once(name: str, channels: int, reason: str) -> None:
+    log.warning("augmentation leaves %s out for images of %s channels: %s", name, channels, reason)
 
 
 def _plain(step: Mapping[str, Any]) -> dict[str, Any]:

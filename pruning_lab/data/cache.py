@@ -1,16 +1,27 @@
 """Keeps images that cost time to make, up to a stated limit of memory. Knows nothing of how they are made."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import Image, Mask, Split
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 BYTES_PER_MB = 2**20
 READING_THREADS = 4
 """Decoding waits for the disk as well as for the processor, so a few more threads than cores do no harm."""
 READ_AT_ONCE = 64
 """Bounds the memory of reading ahead when nothing is kept."""
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Yield what `work` returns for each item, in order; it is done in threads, and only a few items ahead."""
+    with ThreadPoolExecutor(READING_THREADS) as threads:
+        for start in range(0, len(items), READ_AT_ONCE):
+            yield from threads.map(work, items[start : start + READ_AT_ONCE])
 
 
 class MemoryBudget:
@@ -57,11 +68,8 @@ class Cached:
 
     def read_all(self) -> Iterator[tuple[Image, Mask]]:
         """Read every pair in threads, a few at a time, keep what fits, and yield the pairs in order."""
-        with ThreadPoolExecutor(READING_THREADS) as threads:
-            for start in range(0, len(self), READ_AT_ONCE):
-                indices = range(start, min(start + READ_AT_ONCE, len(self)))
-                for index, pair in zip(indices, threads.map(self._read, indices), strict=True):
-                    yield self._keep(index, pair)
+        for index, pair in enumerate(in_threads(self._read, range(len(self)))):
+            yield self._keep(index, pair)
 
     def fill(self) -> None:
         """Read ahead until everything is kept or the budget is spent."""

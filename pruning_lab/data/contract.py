@@ -3,20 +3,23 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.data.scaling import Scale
 
-Image = NDArray[np.uint8]
-"""uint8 [H, W, 3], RGB."""
+Image = np.ndarray[Any, np.dtype[np.uint8 | np.float32]]
+"""uint8 [H, W, C], or float32 [H, W, C] around 0..1. Three channels are RGB."""
 Mask = NDArray[np.uint8]
 """uint8 [H, W], a class index per pixel."""
 
 SMALLEST_DEVIATION = 1e-3
 """A channel that never changes would otherwise be divided by zero."""
+SMALLEST_OF_FRACTIONS = 1e-6
+"""Below that a channel of fractions never changes; above, it may use a small part of 0..1 only."""
 
 
 class Split(Protocol):
@@ -25,7 +28,7 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> tuple[Image, Mask]:
-        """Return image uint8 [H, W, 3] and mask uint8 [H, W]; callers don't write into either."""
+        """Return image uint8 or float32 [H, W, C] and mask uint8 [H, W]; callers don't write into either."""
 
     def label(self, index: int) -> str:
         """Say which one it is, as a person would look for it: a file name, or a number."""
@@ -36,7 +39,8 @@ class SegmentationData:
     """Everything the lab asks about a data set. Every option of the config group `data` is one of these.
 
     `identity` is any text that changes whenever the images or masks do; `mean` and `std` are per channel, of
-    pixels scaled to 0..1; `ignore_index` is the mask value that no loss and no metric counts.
+    pixels scaled to 0..1; `ignore_index` is the mask value that no loss and no metric counts. `scale` is how stored
+    values became float32; None for bytes. `about` says in one line what was read, for the user.
     """
 
     name: str
@@ -49,6 +53,12 @@ class SegmentationData:
     std: tuple[float, ...]
     identity: str
     channels: int = 3
+    scale: Scale | None = None
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        check_statistics("data.mean", self.mean, self.channels)
+        check_statistics("data.std", self.std, self.channels)
 
     def split(self, name: str) -> Split:
         """Return the split called `name`; raises LabError unless it is train, val or test."""
@@ -67,6 +77,7 @@ class SegmentationData:
             self.mean,
             self.std,
             self.channels,
+            self.scale,
         )
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
@@ -92,13 +103,30 @@ def channel_statistics(
     if mean is None or std is None:
         count = min(len(split), most_images)
         chosen = (np.arange(count) * len(split)) // max(count, 1)
-        pixels = [split[int(index)][0].reshape(-1, 3) / 255 for index in chosen]
-        measured_mean = np.mean([image.mean(axis=0) for image in pixels], axis=0)
-        measured_square = np.mean([(image**2).mean(axis=0) for image in pixels], axis=0)
-        measured_std = np.sqrt(np.maximum(measured_square - measured_mean**2, 0))
-        mean = measured_mean.round(4).tolist() if mean is None else mean
-        std = measured_std.round(4).tolist() if std is None else std
-    for key, numbers in (("data.mean", mean), ("data.std", std)):
-        if len(numbers) != 3:
-            raise LabError(f"{key} has {len(numbers)} numbers: give three, for red, green and blue, or null")
-    return tuple(float(x) for x in mean), tuple(max(float(x), SMALLEST_DEVIATION) for x in std)
+        means, squares = [], []
+        for index in chosen:
+            image, _ = split[int(index)]
+            full = 255 if image.dtype == np.uint8 else np.float64(1)
+            pixels = image.reshape(-1, image.shape[2]) / full
+            means.append(pixels.mean(axis=0))
+            squares.append((pixels**2).mean(axis=0))
+        measured_mean = np.mean(means, axis=0)
+        measured_std = np.sqrt(np.maximum(np.mean(squares, axis=0) - measured_mean**2, 0))
+        # Fractions may use a small part of 0..1 only, where four decimals would be too coarse.
+        digits = 4 if full == 255 else 9
+        for key, numbers in (("data.mean", mean), ("data.std", std)):
+            if numbers is not None:
+                check_statistics(key, numbers, len(measured_mean))
+        mean = measured_mean.round(digits).tolist() if mean is None else mean
+        std = measured_std.round(digits).tolist() if std is None else std
+        least = SMALLEST_DEVIATION if digits == 4 else SMALLEST_OF_FRACTIONS
+        std = [SMALLEST_DEVIATION if float(x) < least else x for x in std]
+    assert mean is not None
+    assert std is not None
+    return tuple(float(x) for x in mean), tuple(float(x) if float(x) > 0 else SMALLEST_DEVIATION for x in std)
+
+
+def check_statistics(key: str, numbers: Sequence[float], channels: int) -> None:
+    """Raise LabError naming `key` unless there is a number for each channel."""
+    if len(numbers) != channels:
+        raise LabError(f"{key} has {len(numbers)} numbers: give {channels}, one for each channel, or null")

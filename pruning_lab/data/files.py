@@ -1,137 +1,118 @@
-"""Reads images and masks from files, and tells a user which file is wrong and why. Knows no folder layout."""
+"""A split whose images and masks are files, each read when it is asked for. Knows no folder layout."""
 
 import hashlib
-import struct
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as Pillow
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import Image, Mask
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
-BYTES_AT_EACH_END = 4096
-LARGEST_CLASS = 255
-UNREADABLE = (OSError, ValueError, SyntaxError, struct.error, Pillow.DecompressionBombError)
-"""What Pillow raises for a file that is missing, cut short, garbled or no picture."""
+from pruning_lab.data.digests import content_digests
+from pruning_lab.data.formats import Header, header_of
+from pruning_lab.data.formats.contract import Stored
+from pruning_lab.data.formats.orientation import turned
+from pruning_lab.data.masks import MaskRules, present_values, translate
+from pruning_lab.data.outlines import Drawing
+from pruning_lab.data.reading import Channels, Reading, read_stored
+from pruning_lab.data.scaling import Scale
 
 
 @dataclass(frozen=True)
 class FilePair:
-    """An image file and the file of its mask; `label` is how messages and pictures call the two."""
+    """An image file and the file of its mask; `label` is how messages and pictures call the two.
+
+    `page` is the page of both files, for files that hold several images. With a `drawing` the mask is drawn from it,
+    and `mask` is the file that it comes from.
+    """
 
     image: Path
     mask: Path
     label: str
+    page: int = 0
+    drawing: Drawing | None = None
+
+    def files(self) -> tuple[Path, Path]:
+        """Return both files."""
+        return self.image, self.mask
+
+
+@dataclass(frozen=True)
+class HowRead:
+    """How all images of a data set are read; `scale` None keeps bytes as they are."""
+
+    reading: Reading
+    channels: Channels
+    scale: Scale | None = None
+
+    def stored(self, pair: FilePair, header: Header) -> Stored:
+        """Return the image of a pair [H, W, channels] at its own depth, turned where the user asked for it."""
+        pixels = read_stored(pair.image, pair.page, header, self.reading, self.channels)
+        return turned(pixels, header.turned) if self.reading.orientation == "upright" else pixels
+
+    def mask(self, pair: FilePair, rules: MaskRules) -> Mask:
+        """Return the mask of a pair [H, W], turned by its own note where the user asked for it."""
+        if pair.drawing is not None:
+            return translate(pair.drawing.values(), rules.mask_values, pair.mask)
+        mask = rules.mask_of(pair.mask, pair.page)
+        if self.reading.orientation != "upright":
+            return mask
+        return turned(mask, header_of(pair.mask).turned)
 
 
 class FileSplit:
     """A split read from files, each when it is asked for, and resized to `size` (height, width).
 
-    `mask_values` says which class (or ignore index) each value in the mask files means; without it the values
-    are the classes. `values_found` tells, for each index read so far, which classes its mask had before it
-    was resized. Raises LabError naming the file that can't be read or does not fit.
+    Of each index read so far, `values_found` tells the classes in its mask and `range_found` the least and largest
+    stored value of its image, both before resizing; `turned_found` holds those whose image was turned to fit its mask.
+    Raises LabError naming the file that can't be read or does not fit.
     """
 
     def __init__(
-        self, pairs: Sequence[FilePair], size: tuple[int, int], mask_values: Mapping[int, int] | None = None
+        self,
+        pairs: Sequence[FilePair],
+        headers: Sequence[Header],
+        size: tuple[int, int],
+        how: HowRead,
+        rules: MaskRules,
     ) -> None:
-        self.pairs = tuple(pairs)
-        self.size = size
-        self.mask_values = None if mask_values is None else dict(mask_values)
+        self.pairs, self.headers = tuple(pairs), tuple(headers)
+        self.size, self.how, self.rules = size, how, rules
         self.values_found: dict[int, list[int]] = {}
+        self.range_found: dict[int, tuple[float, float]] = {}
+        self.turned_found: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[Image, Mask]:
-        pair = self.pairs[index]
-        image = read_image(pair.image)
-        mask = translate(read_mask(pair.mask), self.mask_values, pair.mask)
-        if image.shape[:2] != mask.shape:
-            raise LabError(
-                f"{pair.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, but its image {pair.image.name} "
-                f"is {image.shape[1]} x {image.shape[0]}: make the two the same size"
-            )
+        pair, header = self.pairs[index], self.headers[index]
+        pixels = self.how.stored(pair, header)
+        mask = self.how.mask(pair, self.rules)
+        if pixels.shape[:2] != mask.shape:
+            pixels = self._fitted(index, pixels, mask.shape)
         self.values_found[index] = present_values(mask)
-        return resized(image, mask, self.size)
+        self.range_found[index] = (float(pixels.min()), float(pixels.max()))
+        return resized(pixels if self.how.scale is None else self.how.scale.applied(pixels), mask, self.size)
 
     def label(self, index: int) -> str:
         """Return the label of the pair, a path relative to the data's root."""
         return self.pairs[index].label
 
-
-def read_image(path: Path) -> Image:
-    """Return uint8 [H, W, 3] RGB, pixels in the order in which they are stored, 16-bit greys as 8 bits.
-
-    A rotation noted in the EXIF of a JPEG or PNG is not applied, because masks carry no such note.
-    """
-    try:
-        with Pillow.open(path) as opened:
-            if not opened.mode.startswith("I"):
-                return np.array(opened.convert("RGB"))
-            deep = np.array(opened)
-    except UNREADABLE as problem:
-        raise LabError(unreadable(path, problem)) from problem
-    grey = (np.clip(deep, 0, 2**16 - 1) // 257).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
-
-
-def read_mask(path: Path) -> NDArray[np.int32]:
-    """Return int32 [H, W] as stored: grey values, or the indices (not the colors) of a palette.
-
-    A color picture is taken as grey if its channels agree; otherwise LabError asks for class indices.
-    """
-    try:
-        with Pillow.open(path) as opened:
-            values = np.array(opened)
-    except UNREADABLE as problem:
-        raise LabError(unreadable(path, problem)) from problem
-    if values.ndim == 3:
-        colors = values[..., : 1 if values.shape[2] == 2 else 3]
-        if not (colors == colors[..., :1]).all():
-            raise LabError(f"{path} is a color picture: save masks with one channel that holds the class of each pixel")
-        values = colors[..., 0]
-    if not np.issubdtype(values.dtype, np.integer) and values.dtype != np.bool_:
-        raise LabError(f"{path} holds {values.dtype} numbers: save masks as whole numbers, the class of each pixel")
-    return values.astype(np.int32)
-
-
-def unreadable(path: Path, problem: Exception) -> str:
-    """Return the line that says that `path` can't be read, and what to do."""
-    reason = "it does not exist" if isinstance(problem, FileNotFoundError) else "it is damaged or no image"
-    return f"can't read {path}: {reason}; restore the file, or take it out together with its partner"
-
-
-def translate(values: NDArray[np.int32], mask_values: Mapping[int, int] | None, path: Path) -> Mask:
-    """Return uint8 [H, W]: `values` looked up in `mask_values`, or as they are if that is None."""
-    present = present_values(values)
-    if mask_values is None:
-        if present[0] < 0 or present[-1] > LARGEST_CLASS:
-            raise LabError(f"{path} holds values from {present[0]} to {present[-1]}: classes are 0 to {LARGEST_CLASS}")
-        return values.astype(np.uint8)
-    unknown = [value for value in present if value not in mask_values]
-    if unknown:
-        raise LabError(f"{path} holds the value {unknown[0]}, which data.mask_values does not list: add it there")
-    translated = np.zeros(values.shape, np.uint8)
-    for value in present:
-        translated[values == value] = mask_values[value]
-    return translated
-
-
-def present_values(mask: NDArray[np.integer]) -> list[int]:
-    """Return the values in `mask` in rising order, quickly if they all are below 2**16."""
-    if mask.size and mask.min() >= 0 and mask.max() < 2**16:
-        found: list[int] = np.flatnonzero(np.bincount(mask.ravel())).tolist()
-        return found
-    values: list[int] = np.unique(mask).tolist()
-    return values
+    def _fitted(self, index: int, pixels: Stored, wanted: tuple[int, ...]) -> Stored:
+        """Return the image turned as its EXIF note says, if it fits its mask then."""
+        pair, orientation = self.pairs[index], self.headers[index].turned
+        upright = turned(pixels, orientation)
+        if upright.shape[:2] == wanted and self.how.reading.orientation is None:
+            self.turned_found.add(index)
+            return upright
+        height, width = pixels.shape[:2]
+        raise LabError(
+            f"{pair.mask} is {wanted[1]} x {wanted[0]} pixels, but its image {pair.image.name} is {width} x {height}: "
+            "make the two the same size" + (f" (EXIF orientation {orientation})" if orientation != 1 else "")
+        )
 
 
 def resized(image: Image, mask: Mask, size: tuple[int, int]) -> tuple[Image, Mask]:
@@ -141,23 +122,21 @@ def resized(image: Image, mask: Mask, size: tuple[int, int]) -> tuple[Image, Mas
     height, width = size
     smaller = image.shape[0] >= height and image.shape[1] >= width
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    picture = cv2.resize(image, (width, height), interpolation=how)
+    # OpenCV leaves out the axis of a single channel.
+    picture = np.asarray(cv2.resize(image, (width, height), interpolation=how)).reshape(height, width, -1)
     classes = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(picture, np.uint8), np.asarray(classes, np.uint8)
+    return picture.astype(image.dtype, copy=False), np.asarray(classes, np.uint8)
 
 
-def identity(pairs: Iterable[FilePair]) -> str:
-    """Return 16 hex digits of labels, sizes and first and last bytes of all files; not of their dates."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(pair.label.encode())
-        for path in (pair.image, pair.mask):
-            digest.update(f"{path.stat().st_size} {_ends(path)}\n".encode())
-    return digest.hexdigest()[:16]
+def digests_of(splits: Mapping[str, Sequence[FilePair]], memory: Path | None = None) -> dict[Path, str]:
+    """Return a digest of the whole content of every file; `memory` remembers them, see `content_digests`."""
+    return content_digests((path for pairs in splits.values() for pair in pairs for path in pair.files()), memory)
 
 
-def _ends(path: Path) -> int:
-    with path.open("rb") as file:
-        start = file.read(BYTES_AT_EACH_END)
-        file.seek(max(0, path.stat().st_size - BYTES_AT_EACH_END))
-        return zlib.crc32(file.read(BYTES_AT_EACH_END), zlib.crc32(start))
+def identity(splits: Mapping[str, Sequence[FilePair]], digests: Mapping[Path, str]) -> str:
+    """Return 32 hex digits of the labels and the whole content of all files by split; not of their dates."""
+    facts = {
+        name: [(pair.label, pair.page, *(digests[path] for path in pair.files())) for pair in pairs]
+        for name, pairs in splits.items()
+    }
+    return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()

@@ -87,7 +87,7 @@ class Loaders:
         return Stack([stacked(pairs[start : start + self.batch_size]) for start in starts], self._normalizer)
 
     def sample_picture_data(self, count: int, epoch: int = 0) -> list[tuple[Image, Mask]]:
-        """Return `count` training images uint8 [H, W, 3] with masks uint8 [H, W], as augmented in `epoch`."""
+        """Return `count` training images [H, W, C] with masks uint8 [H, W], as augmented in `epoch`."""
         images = _AugmentedImages(self.data.train, self._fitted_augmentation(), self.seed)
         order = _shuffled(len(self.data.train), self.seed, epoch)[:count]
         return [images[epoch, index] for index in order]

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.data.checking import MaskRules, read_splits
+from pruning_lab.data.checking import read_splits
 from pruning_lab.data.contract import SegmentationData, channel_statistics, checked_size
-from pruning_lab.data.files import FilePair, identity
-from pruning_lab.data.folder import divide
+from pruning_lab.data.digests import memory_for
+from pruning_lab.data.files import FilePair
+from pruning_lab.data.layouts import divide
+from pruning_lab.data.masks import MaskRules
 
 PET_VALUES = {1: 1, 2: 0, 3: 255}
 """Trimaps hold 1 for the animal, 2 for the background and 3 for the border between them."""
@@ -64,18 +66,20 @@ class OxfordPet(SegmentationData):
             return _listed(lists / f"{name}.txt", base / "images", lists / "trimaps")
 
         pairs = divide(listed("trainval"), {"val": val_fraction}, seed) | {"test": listed("test")}
-        splits, _ = read_splits(pairs, checked_size(size), MaskRules(2, IGNORED, values), cache_mb)
-        used_mean, used_std = channel_statistics(splits["train"], mean, std)
+        rules = MaskRules(2, IGNORED, values)
+        read = read_splits(pairs, checked_size(size), rules, cache_mb, memory=memory_for(base))
+        used_mean, used_std = channel_statistics(read.splits["train"], mean, std)
         super().__init__(
             name="oxford_pet",
             class_names=("background", "pet"),
             ignore_index=IGNORED,
             mean=used_mean,
             std=used_std,
-            identity=repr((tuple(size), values, {name: identity(some) for name, some in pairs.items()})),
-            train=splits["train"],
-            val=splits["val"],
-            test=splits["test"],
+            identity=read.identity,
+            about=read.about,
+            train=read.splits["train"],
+            val=read.splits["val"],
+            test=read.splits["test"],
         )
 
 
@@ -111,18 +115,19 @@ class Voc(SegmentationData):
 
         pairs = divide(listed("train"), {"val": val_fraction}, seed) | {"test": listed("val")}
         rules = MaskRules(len(VOC_CLASSES), IGNORED)
-        splits, _ = read_splits(pairs, checked_size(size), rules, cache_mb)
-        used_mean, used_std = channel_statistics(splits["train"], mean, std)
+        read = read_splits(pairs, checked_size(size), rules, cache_mb, memory=memory_for(base))
+        used_mean, used_std = channel_statistics(read.splits["train"], mean, std)
         super().__init__(
             name="voc",
             class_names=VOC_CLASSES,
             ignore_index=IGNORED,
             mean=used_mean,
             std=used_std,
-            identity=repr((str(year), tuple(size), {name: identity(some) for name, some in pairs.items()})),
-            train=splits["train"],
-            val=splits["val"],
-            test=splits["test"],
+            identity=repr((str(year), read.identity)),
+            about=read.about,
+            train=read.splits["train"],
+            val=read.splits["val"],
+            test=read.splits["test"],
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -112,6 +113,7 @@ def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> N
         "ignore_index": lab.data.dataset.ignore_index,
         "mean": list(lab.data.dataset.mean),
         "std": list(lab.data.dataset.std),
+        "scale": None if lab.data.dataset.scale is None else asdict(lab.data.dataset.scale),
         "input": list(lab.example().shape),
         "step": chosen.step,
         "base_hash": state.base_hash,

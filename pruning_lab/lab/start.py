@@ -63,8 +63,10 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def announce(lab: Experiment) -> None:
-    """Tell the tracking store what the run works on."""
+    """Tell the user and the tracking store what the run works on."""
     dataset, tracker = lab.data.dataset, lab.output.tracker
+    if dataset.about:
+        lab.output.reporter.say(dataset.about)
     counts = {split: len(dataset.split(split)) for split in ("train", "val", "test")}
     tracker.log_dataset(dataset.name, dataset.fingerprint(), counts)
     pairs = lab.loaders().sample_picture_data(min(SAMPLES, counts["train"]))

@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.data import Augmentation
+from tests.paths import CONF
 
 SIZE = (32, 48)
 MASK = np.zeros(SIZE, np.uint8)
@@ -153,3 +155,48 @@ def test_albumentations_is_imported_late_and_told_not_to_call_home():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "1"
+
+
+PRESETS = sorted((CONF / "augmentation").glob("*.yaml"))
+
+
+class TestOtherImages:
+    """What training sees of images that are not colors of 8 bits."""
+
+    SIZE = (40, 56)
+
+    def image(self, channels: int, kind: type) -> np.ndarray:
+        noise = np.random.default_rng(1).random((*self.SIZE, channels), np.float32)
+        return noise if kind is np.float32 else (noise * 255).astype(kind)
+
+    @pytest.mark.parametrize("kind", [np.uint8, np.float32])
+    @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 12])
+    @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+    def test_every_preset_works_on_any_number_of_channels(self, path, channels, kind):
+        change = Augmentation(yaml.safe_load(path.read_text())["steps"]).for_data(self.SIZE, 255)
+        before, mask = self.image(channels, kind), np.resize(np.array([0, 1], np.uint8), self.SIZE)
+        seen = set()
+        for seed in range(12):
+            after, moved = change.seeded(seed)(before, mask)
+            assert (after.shape, after.dtype) == (before.shape, before.dtype)
+            assert set(np.unique(moved)) <= {0, 1, 255}
+            assert after.min() >= 0
+            assert after.max() <= (255 if kind is np.uint8 else 1)
+            again, _ = change.seeded(seed)(before, mask)
+            np.testing.assert_array_equal(again, after)
+            seen.add(after.tobytes())
+        assert len(seen) == 1 if path.stem == "none" else len(seen) > 6
+
+    def test_what_is_made_for_colors_is_left_out_and_said_once(self, caplog):
+        steps = [{"name": "HueSaturationValue", "p": 1}, {"name": "VerticalFlip", "p": 1}]
+        change = Augmentation([{"name": "OneOf", "p": 1, "transforms": steps}, steps[0]])
+        before = self.image(7, np.float32)
+        for seed in range(4):
+            after, _ = change.seeded(seed)(before, np.zeros(self.SIZE, np.uint8))
+            np.testing.assert_array_equal(after, before[::-1])
+        assert caplog.text.count("augmentation leaves HueSaturationValue out for images of 7 channels") == 1
+
+    def test_all_channels_move_alike(self):
+        before = np.repeat(self.image(1, np.float32), 9, axis=2)
+        after, _ = Augmentation(MOVES).for_data(self.SIZE, 0).seeded(3)(before, np.zeros(self.SIZE, np.uint8))
+        np.testing.assert_allclose(after, np.repeat(after[..., :1], 9, axis=2), atol=1e-6)

@@ -5,7 +5,10 @@ import pytest
 from PIL import Image as Pillow
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.data.files import FilePair, FileSplit, identity, read_image, read_mask, resized, translate
+from pruning_lab.data.files import FilePair, FileSplit, HowRead, digests_of, identity, resized
+from pruning_lab.data.formats import header_of
+from pruning_lab.data.masks import MaskRules, read_mask, translate
+from pruning_lab.data.reading import Channels, Reading, read_image
 from tests.data.fakes import write_picture
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
@@ -32,7 +35,8 @@ def test_grey_images_get_three_equal_channels(tmp_path):
 
 def test_sixteen_bit_greys_keep_their_proportions(tmp_path):
     path = write_picture(tmp_path / "a.png", np.array([[0, 257, 65535]], np.uint16))
-    np.testing.assert_array_equal(read_image(path)[0, :, 0], [0, 1, 255])
+    expected = np.array([0, 257 / 65535, 1], np.float32)
+    np.testing.assert_array_equal(read_image(path)[0, :, 0], expected)
 
 
 def test_an_image_is_not_turned_away_from_its_mask(tmp_path):
@@ -120,7 +124,7 @@ def test_masks_are_never_interpolated(size):
 def test_a_pair_of_different_sizes_names_both(tmp_path):
     pair = FilePair(write_picture(tmp_path / "a.png", COLOURS), write_picture(tmp_path / "m.png", CLASSES[:, :5]), "a")
     with pytest.raises(LabError, match=r"m\.png is 5 x 6 pixels, but its image a\.png is 8 x 6"):
-        FileSplit([pair], (6, 8))[0]
+        FileSplit([pair], [header_of(pair.image)], (6, 8), HowRead(Reading(), Channels(3)), MaskRules())[0]
 
 
 def test_identity_follows_content_and_names_but_not_dates(tmp_path):
@@ -129,7 +133,8 @@ def test_identity_follows_content_and_names_but_not_dates(tmp_path):
             write_picture(tmp_path / folder / "a.bmp", image),
             write_picture(tmp_path / folder / "m.bmp", CLASSES),
         )
-        return identity([FilePair(*files, label)])
+        splits = {"train": [FilePair(*files, label)]}
+        return identity(splits, digests_of(splits))
 
     assert of("one", COLOURS) == of("two", COLOURS)
     assert of("one", COLOURS) != of("two", COLOURS // 2)

@@ -8,7 +8,7 @@ import pytest
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.data import Folder
-from pruning_lab.data.folder import divide, find_pairs, find_splits
+from pruning_lab.data.layouts import divide, find_pairs, find_splits
 from tests.data.fakes import write_pair, write_picture, write_splits
 
 SIZE = (8, 10)
@@ -158,7 +158,7 @@ class TestMistakes:
         write_splits(tmp_path)
         for path in (tmp_path / "val").rglob("*.png"):
             path.unlink()
-        self.refuse(tmp_path, r"val/images holds no image: put files into it \(bmp, jpeg")
+        self.refuse(tmp_path, r"val/images holds no image: put files into it \(bmp, dcm, gif, jpeg")
 
     def test_a_missing_mask(self, tmp_path):
         write_splits(tmp_path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pruning_lab.lab.output.palette import class_colors, drawing
 
 Pixels = NDArray[np.uint8]
+Image = np.ndarray[Any, np.dtype[np.uint8 | np.float32]]
 Labels = NDArray[np.integer]
 
 SAMPLES_PER_BAND = 4
@@ -19,10 +21,8 @@ TILE_INCHES = 1.9
 OVERLAY_SHARE = 0.5
 
 
-def augmented_samples(
-    images: Sequence[Pixels], masks: Sequence[Labels], class_names: Sequence[str], path: Path
-) -> Path:
-    """Each image (uint8 [H, W, 3]) above itself with its mask ([H, W]) laid over it, four in a row.
+def augmented_samples(images: Sequence[Image], masks: Sequence[Labels], class_names: Sequence[str], path: Path) -> Path:
+    """Each image ([H, W, C], see `as_colors`) above itself with its mask ([H, W]) laid over it, four in a row.
 
     A mask value that is no class is drawn as ignored. Raises ValueError without any image.
     """
@@ -36,15 +36,16 @@ def augmented_samples(
             axes.axis("off")
         for position, (image, mask) in enumerate(zip(images, masks, strict=True)):
             band, column = divmod(position, columns)
-            grid[2 * band, column].imshow(image)
-            grid[2 * band + 1, column].imshow(_overlay(image, mask, colors))
+            shown = as_colors(image)
+            grid[2 * band, column].imshow(shown)
+            grid[2 * band + 1, column].imshow(_overlay(shown, mask, colors))
         figure.suptitle("Augmented training samples, and their masks", fontsize=11, fontweight="bold")
         _add_legend(figure, masks, class_names, colors)
     return path
 
 
 def predictions(
-    images: Sequence[Pixels],
+    images: Sequence[Image],
     masks: Sequence[Labels],
     before: Sequence[Labels],
     after: Sequence[Labels],
@@ -54,7 +55,7 @@ def predictions(
 ) -> Path:
     """One row per image: image, mask, the base's prediction, the pruned model's.
 
-    `images` are uint8 [H, W, 3]; masks and predictions are class indices [H, W]. Pixels whose mask is
+    `images` are [H, W, C], see `as_colors`; masks and predictions are class indices [H, W]. Pixels whose mask is
     `ignore_index`, or no class at all, are drawn as ignored. Raises ValueError without any image.
     """
     _require(images, "images")
@@ -63,7 +64,7 @@ def predictions(
     with drawing(path, 4 * TILE_INCHES, len(images) * _tile_height(images) + 0.9) as figure:
         grid = figure.subplots(len(images), 4, squeeze=False)
         for row, image, *labels in zip(grid, images, shown, before, after, strict=True):
-            row[0].imshow(image)
+            row[0].imshow(as_colors(image))
             for axes, label in zip(row[1:], labels, strict=True):
                 axes.imshow(_paint(label, colors), interpolation="nearest")
         for axes, title in zip(grid[0], ("image", "mask", "base", "pruned"), strict=True):
@@ -74,12 +75,28 @@ def predictions(
     return path
 
 
+def as_colors(image: Image) -> Pixels:
+    """Any image [H, W, C] as a person can see it, uint8 [H, W, 3]; bytes of three channels are shown as they are.
+
+    One channel is grey, two are red and green, and of more than three the first three are shown. Fractions are
+    stretched from their 1st to their 99th percentile, because 0..1 is often far from filled.
+    """
+    colors = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
+    if colors.shape[2] == 2:
+        colors = np.concatenate([colors, np.zeros_like(colors[..., :1])], axis=2)
+    if colors.dtype == np.uint8:
+        return colors.astype(np.uint8, copy=False)
+    low, high = np.percentile(colors, (1, 99))
+    stretched = (colors - low) / max(high - low, np.finfo(np.float32).tiny)
+    return (np.clip(stretched, 0, 1) * 255).round().astype(np.uint8)
+
+
 def _require(items: Sequence[object], what: str) -> None:
     if len(items) == 0:
         raise ValueError(f"there are no {what} to draw")
 
 
-def _tile_height(images: Sequence[Pixels]) -> float:
+def _tile_height(images: Sequence[Image]) -> float:
     """Inches that the tallest of the images needs when it is as wide as a tile."""
     return max(TILE_INCHES * image.shape[0] / image.shape[1] for image in images) + 0.06
 

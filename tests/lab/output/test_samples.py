@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from pruning_lab.lab.output.palette import class_colors
-from pruning_lab.lab.output.samples import augmented_samples, predictions
+from pruning_lab.lab.output.samples import as_colors, augmented_samples, predictions
 
 NAMES = ["background", "sclera", "iris"]
 RNG = np.random.default_rng(0)
@@ -76,3 +76,29 @@ def test_masks_of_unsigned_bytes_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_no_image_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no images"):
         augmented_samples([], [], NAMES, tmp_path / "samples.png")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 12])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64])
+def test_images_of_any_number_of_channels_are_shown(tmp_path: Path, channels: int, kind: type) -> None:
+    shown = [(RNG.random((24, 32, channels)) * 200).astype(kind)]
+    assert augmented_samples(shown, masks(1, 1), NAMES, tmp_path / "samples.png").is_file()
+    assert predictions(shown, masks(1, 0), masks(1, 1), masks(1, 2), NAMES, None, tmp_path / "p.png").is_file()
+    colors = as_colors(shown[0])
+    assert (colors.shape, colors.dtype) == ((24, 32, 3), np.uint8)
+    expected = {1: [0, 0, 0], 2: [0, 1, None]}.get(channels, [0, 1, 2])
+    for place, channel in enumerate(expected):
+        stored = np.zeros((24, 32)) if channel is None else shown[0][..., channel].astype(np.float64)
+        if kind is np.uint8:
+            np.testing.assert_array_equal(colors[..., place], stored)
+        elif channel is not None:
+            order = np.argsort(stored, axis=None)
+            assert (np.diff(colors[..., place].ravel()[order].astype(int)) >= 0).all()
+
+
+def test_fractions_that_fill_little_of_their_range_can_be_seen() -> None:
+    image = (RNG.random((24, 32, 3)) * 1e-4 + 0.3).astype(np.float32)
+    colors = as_colors(image)
+    assert colors.min() == 0
+    assert colors.max() == 255
+    assert as_colors(np.full((4, 4, 1), 0.7, np.float32)).max() == 0

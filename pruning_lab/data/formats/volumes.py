@@ -1,0 +1,93 @@
+"""NIfTI and DICOM, slice by slice. The only module that imports nibabel and pydicom, which are an extra."""
+
+import functools
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.data.formats.contract import Header, Stored
+
+VOLUMES_KEPT = 4
+"""Slices are asked for one after the other; a compressed volume must not be unpacked for each of them."""
+
+
+class Nifti:
+    """Volumes [X, Y, Z] or [X, Y, Z, channels]: page z is the slice [Y, X], in the file's own order."""
+
+    def header(self, path: Path) -> Header:
+        """Return what the header says; values with a slope become float32."""
+        image = _library("nibabel", path).load(path)
+        shape = (*image.shape, 1, 1)[:4] if image.ndim <= 4 else None
+        if shape is None or image.ndim < 2:
+            raise LabError(f"{path} has {image.ndim} dimensions: give volumes [X, Y, Z] or [X, Y, Z, channels]")
+        kind = image.get_data_dtype().newbyteorder("=")
+        slope, inter = image.dataobj.slope, image.dataobj.inter
+        scaled = (slope, inter) != (1.0, 0.0)
+        return Header(np.dtype(np.float32) if scaled else kind, shape[1], shape[0], shape[3], shape[2], slices=True)
+
+    def page(self, path: Path, number: int) -> Stored:
+        """Return slice `number` [Y, X, channels]."""
+        return np.ascontiguousarray(_nifti(path, path.stat().st_mtime_ns)[:, :, number].transpose(1, 0, 2))
+
+    def values(self, path: Path, number: int) -> Stored:
+        """Return slice `number` of a mask; whole numbers saved as floats, as many tools do, are whole numbers."""
+        values = self.page(path, number)
+        whole = np.issubdtype(values.dtype, np.floating) and np.array_equal(values, np.rint(values))
+        return values.astype(np.int64) if whole else values
+
+
+class Dicom:
+    """One image a file, or frames. Slope and intercept are applied, so that CT is in Hounsfield units."""
+
+    def header(self, path: Path) -> Header:
+        """Return what the tags say."""
+        tags = _library("pydicom", path).dcmread(path, stop_before_pixels=True)
+        frames, samples = int(tags.get("NumberOfFrames", 1)), int(tags.get("SamplesPerPixel", 1))
+        letter = "i" if tags.get("PixelRepresentation", 0) else "u"
+        kind = np.dtype(np.float32) if _rescaled(tags) else np.dtype(f"{letter}{int(tags.BitsAllocated) // 8}")
+        return Header(kind, int(tags.Rows), int(tags.Columns), samples, frames)
+
+    def page(self, path: Path, number: int) -> Stored:
+        """Return frame `number` [H, W, C]."""
+        tags = _library("pydicom", path).dcmread(path)
+        try:
+            pixels = np.asarray(tags.pixel_array)
+        except (RuntimeError, AttributeError, NotImplementedError) as problem:
+            raise LabError(f"can't decode {path}: {' '.join(str(problem).split())[:160]}") from problem
+        frames, samples = int(tags.get("NumberOfFrames", 1)), int(tags.get("SamplesPerPixel", 1))
+        frame = pixels.reshape(frames, int(tags.Rows), int(tags.Columns), samples)[number]
+        if _rescaled(tags):
+            return (frame * float(tags.RescaleSlope) + float(tags.RescaleIntercept)).astype(np.float32)
+        return np.ascontiguousarray(frame)
+
+    def values(self, path: Path, number: int) -> Stored:
+        """Return frame `number` of a mask, as stored."""
+        tags = _library("pydicom", path).dcmread(path)
+        frames = int(tags.get("NumberOfFrames", 1))
+        return np.asarray(tags.pixel_array).reshape(frames, int(tags.Rows), int(tags.Columns), -1)[number]
+
+
+def _rescaled(tags: Any) -> bool:
+    slope, intercept = float(tags.get("RescaleSlope", 1)), float(tags.get("RescaleIntercept", 0))
+    return (slope, intercept) != (1.0, 0.0)
+
+
+@functools.lru_cache(maxsize=VOLUMES_KEPT)
+def _nifti(path: Path, changed_ns: int) -> Stored:
+    """Return the whole volume [X, Y, Z, channels]; `changed_ns` tells a file that was written anew."""
+    image = _library("nibabel", path).load(path)
+    values = np.asanyarray(image.dataobj)
+    if (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0):
+        values = values.astype(np.float32)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return values.reshape((*values.shape, 1, 1)[:4]) if values.ndim < 4 else values
+
+
+def _library(name: str, path: Path) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as problem:
+        raise LabError(f"{path} needs {name}: install it with pip install 'pruning_lab[medical]'") from problem
