@@ -87,5 +87,5 @@ def _is_builder(target: str, found: Any) -> bool:
 def _refusal(target: str) -> str:
     return (
         f"the checkpoint wants to build {target}, which is not a model of the project or of an allow-listed library; "
-        f"if you trust it, call load(folder, trust=({target.partition('.')[0]!r},))"
+        f"if you trust it, call load(folder, trust=({target.partition('.')[0]!r},)), or set task.trust=true"
     )

@@ -27,6 +27,7 @@ class ReadSplits:
     classes: int
     channels: int
     scale: Scale | None
+    resized: bool
     identity: str
     about: str
 
@@ -62,7 +63,9 @@ def read_splits(
     _warn_of_missing_classes(sources, classes, rules)
     _warn_of_orientation(sources, found)
     facts = (tuple(size), rules.facts(), found.how.reading.facts(), identity(found.pairs, digests))
-    return ReadSplits(splits, classes, found.how.channels.count, found.how.scale, repr(facts), found.in_words(sources))
+    resized = any((header.height, header.width) != tuple(size) for header in found.headers.values())
+    words = found.in_words(sources)
+    return ReadSplits(splits, classes, found.how.channels.count, found.how.scale, resized, repr(facts), words)
 
 
 def _count_classes(sources: Mapping[str, FileSplit], rules: MaskRules) -> int:

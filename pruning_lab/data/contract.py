@@ -40,7 +40,8 @@ class SegmentationData:
 
     `identity` is any text that changes whenever the images or masks do; `mean` and `std` are per channel, of
     pixels scaled to 0..1; `ignore_index` is the mask value that no loss and no metric counts. `scale` is how stored
-    values became float32; None for bytes. `about` says in one line what was read, for the user.
+    values became float32; None for bytes. `resized` says that images have another size in their files. `about` says in
+    one line what was read, for the user.
     """
 
     name: str
@@ -54,6 +55,7 @@ class SegmentationData:
     identity: str
     channels: int = 3
     scale: Scale | None = None
+    resized: bool = False
     about: str = ""
 
     def __post_init__(self) -> None:

@@ -76,6 +76,7 @@ class Folder(SegmentationData):
             identity=read.identity,
             channels=read.channels,
             scale=read.scale,
+            resized=read.resized,
             about=read.about,
             train=read.splits["train"],
             val=read.splits["val"],
