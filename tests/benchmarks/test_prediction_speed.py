@@ -18,10 +18,10 @@ from pruning_lab.training.compute import ComputeSettings
 pytestmark = pytest.mark.benchmark_ratio
 
 LEAST_RATIO = 0.9
-SIDE, BATCH = 512, 4
+SIDE, BATCH = 512, 2
 WIDTH = 16
 """Filters of the first level, as a U-Net of 64 has after it was pruned to a sixteenth of its FLOPs."""
-ROUNDS = {"cpu": (1, 5), "cuda": (32, 9)}
+ROUNDS = {"cpu": (1, 5), "cuda": (64, 9)}
 """Batches in a round, and rounds."""
 
 

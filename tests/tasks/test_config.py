@@ -26,6 +26,7 @@ NEEDED = {
     "task=train_longer": ["task.run=x"],
     "task=resume": ["task.run=x"],
     "task=report": ["task.runs=x"],
+    "task=predict": ["task.run=x", "task.images=x"],
 }
 OPTIONS = sorted(
     (folder.name, option.stem)

@@ -91,6 +91,11 @@ def as_colors(image: Image) -> Pixels:
     return (np.clip(stretched, 0, 1) * 255).round().astype(np.uint8)
 
 
+def laid_over(image: Image, mask: Labels, classes: int) -> Pixels:
+    """The colors of class indices [H, W] laid over an image [H, W, C], see `as_colors`; uint8 [H, W, 3]."""
+    return _overlay(as_colors(image), mask, class_colors(classes))
+
+
 def _require(items: Sequence[object], what: str) -> None:
     if len(items) == 0:
         raise ValueError(f"there are no {what} to draw")
