@@ -64,10 +64,9 @@ class CutPlan:
         known = {}
         if self.rounding is None:  # then the totals are those of the groups that will leave
             known = {name: self.totals.totals[name] / max(self._original.counted(name) or 0, 1) for name in BY_LAYER}
-        measured = self._measured
-        clock = (
-            None
-            if measured is None
-            else lambda: {column(name): measured[name] for name in MEASURED if name in measured}
-        )
+        clock = None if self._measured is None else self._clock
         return Fractions(lambda: measure(self._graph, leaving), self._original, clock, known)
+
+    def _clock(self) -> dict[str, float]:
+        measured = self._measured or {}
+        return {column(name): measured[name] for name in MEASURED if name in measured}

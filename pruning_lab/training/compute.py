@@ -27,7 +27,7 @@ class Travels(Protocol):
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """`auto` picks the first of CUDA, MPS and CPU that this machine has; any other name must be one it has.
+    """`auto` is the first of CUDA, MPS and CPU that this machine has; any other name must be one it has.
 
     Raises LabError for a name torch does not know and for a device that is not there.
     """

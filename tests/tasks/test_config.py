@@ -1,4 +1,4 @@
-"""Every choice composes and builds; every misspelt key is named."""
+"""Keys and values of a config: every misspelt key is named."""
 
 from pathlib import Path
 
@@ -11,8 +11,6 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.tasks.config import check_keys, conf_folder, fill_null, flat_parameters, register_schema
 
 CONF = conf_folder()
-NOT_OPTIONS = {"experiment", "debug"}
-PLACED = {"optimizer": "base.optimizer", "scheduler": "base.scheduler", "promise": "validation.promise"}
 NEEDED = {
     "data=folder": ["data.root=x"],
     "data=oxford_pet": ["data.root=x"],
@@ -28,39 +26,12 @@ NEEDED = {
     "task=report": ["task.runs=x"],
     "task=predict": ["task.run=x", "task.images=x"],
 }
-OPTIONS = sorted(
-    (folder.name, option.stem)
-    for folder in CONF.iterdir()
-    if folder.is_dir() and folder.name not in NOT_OPTIONS
-    for option in folder.glob("*.yaml")
-)
 
 
 def composed(*overrides: str) -> DictConfig:
     register_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides))
-
-
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_composes_and_its_keys_are_parameters(group: str, option: str) -> None:
-    place = f"{group}@{PLACED[group]}" if group in PLACED else group
-    choice = f"{group}={option}"
-    check_keys(composed(f"{place}={option}", *NEEDED.get(choice, [])))
-
-
-@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_experiment_composes_and_opens_with_its_own_command(path: Path) -> None:
-    choice = f"+experiment={path.stem}"
-    check_keys(composed(choice, *NEEDED.get(choice, [])))
-    opening = path.read_text().splitlines()[1]
-    assert opening.startswith("# python -m pruning_lab ")
-    assert choice in opening
-
-
-@pytest.mark.parametrize("path", sorted((CONF / "debug").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_debug_preset_composes_with_an_experiment(path: Path) -> None:
-    check_keys(composed("+experiment=unet_ipad", f"+debug={path.stem}"))
 
 
 @pytest.mark.parametrize("override", ["seeed=1", "importance.omga=0.3", "recovery.optimizer.lrr=1"])
