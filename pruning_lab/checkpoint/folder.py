@@ -128,6 +128,25 @@ def load(folder: str | Path, trust: Trust = ()) -> nn.Module:
         LabError: a file is missing or damaged, or the folder names something that is not trusted.
     """
     architecture = read_architecture(folder)
+    model = original(folder, trust)
+    _fill(model, _read_weights(Path(folder) / WEIGHTS), Path(folder) / WEIGHTS)
+    groups = architecture.get("groups", {})
+    for name, module in model.named_modules():
+        fit_attributes(module, groups.get(name, 1))
+    _set_attributes(model, architecture.get("attributes", {}), Path(folder) / ARCHITECTURE)
+    return model.eval()
+
+
+def original(folder: str | Path, trust: Trust = ()) -> nn.Module:
+    """The network that was pruned, as it was built: of its full widths, untrained, without what was unused in it.
+
+    Args:
+        trust: see `load`.
+
+    Raises:
+        LabError: `architecture.json` is missing or damaged, or names something that is not trusted.
+    """
+    architecture = read_architecture(folder)
     target, arguments = architecture["builder"]["target"], architecture["builder"].get("arguments", {})
     build = resolve_builder(target, trust)
     try:
@@ -137,12 +156,7 @@ def load(folder: str | Path, trust: Trust = ()) -> nn.Module:
             f"{Path(folder) / ARCHITECTURE}: {target} can't be built from its arguments ({error})"
         ) from error
     drop(model, architecture.get("dropped", ()))
-    _fill(model, _read_weights(Path(folder) / WEIGHTS), Path(folder) / WEIGHTS)
-    groups = architecture.get("groups", {})
-    for name, module in model.named_modules():
-        fit_attributes(module, groups.get(name, 1))
-    _set_attributes(model, architecture.get("attributes", {}), Path(folder) / ARCHITECTURE)
-    return model.eval()
+    return model
 
 
 def restore_origin(graph: ChannelGraph, folder: str | Path) -> None:

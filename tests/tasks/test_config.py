@@ -25,6 +25,7 @@ NEEDED = {
     "task=resume": ["task.run=x"],
     "task=report": ["task.runs=x"],
     "task=predict": ["task.run=x", "task.images=x"],
+    "task=evaluate": ["task.run=x"],
 }
 
 
