@@ -5,9 +5,11 @@ Reads the YAML as text: the first line of each option says of which kind it is.
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
 
-from docs.knobs import KIND, read_option
+from docs.knobs import KIND, plain, read_option
 from pruning_lab.common.files import write_atomically
 from pruning_lab.tasks.config import conf_folder
 
@@ -39,16 +41,25 @@ def render() -> str:
         "# Options of `importance`",
         "",
         "`importance=NAME` chooses one. All have one contract, so that each works with every model, budget and data",
-        "set; a function of your own is `importance=function`.",
+        "set; a function of your own is `importance=function`. [Which one to take](importance.md), and the options of",
+        "each among [every knob](knobs.md#importance). `python -m docs.importance_options` writes this page.",
         "",
     ]
     for kind, (heading, about) in KINDS.items():
         parts += [f"## {heading}", "", about, "", "| option | what it does |", "|---|---|"]
         of_kind = [read_option(path) for path in options if kind_of(path) == kind]
-        parts += [f"| `{option.name}` | {option.about.replace('|', chr(92) + '|')} |" for option in of_kind]
+        parts += [f"| `{option.name}` | {plain(option.about)} |" for option in of_kind]
         parts.append("")
     return "\n".join(parts)
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description="Write the page of the options of importance.")
+    parser.add_argument("--into", type=Path, default=PAGE, help=f"by default {PAGE.parent.name}/{PAGE.name}")
+    write_atomically(parser.parse_args(arguments).into, render())
+    return 0
+
+
 if __name__ == "__main__":
-    write_atomically(PAGE, render())
+    sys.exit(main())

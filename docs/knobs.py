@@ -1,4 +1,4 @@
-"""Lists every knob of conf/ for the README: `python -m docs.knobs --into README.md`.
+"""Writes docs/knobs.md, the page of every knob of conf/: `python -m docs.knobs`.
 
 Reads the YAML as text, because what a knob means stands in the comment above it, or behind it.
 """
@@ -15,12 +15,19 @@ from pathlib import Path
 
 from hydra.utils import get_method
 
-from pruning_lab.common.errors import LabError
+from pruning_lab.common.files import write_atomically
 from pruning_lab.tasks.config import conf_folder
-from pruning_lab.tasks.report.pages import put_between
 
 SPECIAL = {"defaults", "_target_", "_partial_", "hydra"}
 NOT_KNOBS = {"experiment", "debug"}
+PAGE = Path(__file__).parent / "knobs.md"
+OPENING = """# Every knob
+
+Any of these can be set on the command line (`importance.omega=0.3`), in a YAML, or swept with `-m`. A key that does
+not exist is an error that names it. Groups inside groups are placed with `@`: `optimizer@recovery.optimizer=sgd`,
+`scheduler@base.scheduler=linear`, `promise@validation.promise=last`. `python -m docs.knobs` writes this page from the
+comments in `conf/`.
+"""
 KIND = "# kind: "
 """Opens the line that says what sort of option a file is, where a group has several; see `docs.importance_options`."""
 LINE = re.compile(r"^(?P<indent> *)(?P<dash>- )?(?P<key>[\w.]+|\"[^\"]*\"): ?(?P<value>.*)$")
@@ -91,33 +98,38 @@ def _knobs(lines: list[str]) -> Iterator[Knob]:
             meaning = " ".join([*comment, behind.strip()]).strip()
             if value.strip() or meaning:
                 yield Knob(path, value.strip(), meaning)
-        parents.append((depth, match["key"]))
+        # What stands in a list has no path that the command line could set.
+        parents.append((depth, "-" if match["dash"] else match["key"]))
         comment = []
 
 
 def render() -> str:
-    """The README's chapter: the top-level knobs, then a table for every group."""
+    """The page: the top-level knobs, then a table for every group."""
     folder = conf_folder()
     top = read_option(folder / "config.yaml")
-    parts = ["#### Top level", "", *_table(top.knobs), ""]
+    parts = [OPENING, "## Top level", "", *_table(top.knobs), ""]
     for group in sorted(path for path in folder.rglob("*") if path.is_dir() and path.name not in NOT_KNOBS):
         options = [read_option(path) for path in sorted(group.glob("*.yaml"))]
         name = group.relative_to(folder).as_posix()
-        names = ", ".join(f"`{option.name}`" for option in options)
-        parts += [f"#### `{name}`: {names}", ""]
+        parts += [f"## `{name}`", "", ", ".join(f"`{option.name}`" for option in options), ""]
         for option in options:
+            parts += [f"### `{name}={option.name}`", ""]
             if option.about:
-                parts += [f"`{name}={option.name}`: {option.about}", ""]
-            elif option.knobs:
-                parts += [f"`{name}={option.name}`:", ""]
+                parts += [plain(option.about), ""]
             if option.knobs:
                 parts += [*_table(option.knobs), ""]
-    return "\n".join(parts).rstrip()
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _table(knobs: tuple[Knob, ...]) -> list[str]:
-    rows = [f"| `{knob.path}` | {_code(knob.default)} | {knob.meaning.replace('|', ', ')} |" for knob in knobs]
+    rows = [f"| `{knob.path}` | {_code(knob.default)} | {plain(knob.meaning)} |" for knob in knobs]
     return ["| key | default | meaning |", "|---|---|---|", *rows]
+
+
+def plain(text: str) -> str:
+    """A comment of a YAML in a cell of Markdown: outside of backticks, signs mean themselves."""
+    parts = text.split("`")
+    return "`".join(part if index % 2 else re.sub(r"([*_<|\[\]])", r"\\\1", part) for index, part in enumerate(parts))
 
 
 def _code(text: str) -> str:
@@ -125,18 +137,10 @@ def _code(text: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the chapter, or put it between the markers of a page."""
-    parser = argparse.ArgumentParser(description="List every knob of conf/ with its default and meaning.")
-    parser.add_argument("--into", type=Path, help="page with <!-- knobs:start --> and <!-- knobs:end -->")
-    options = parser.parse_args(arguments)
-    if options.into is None:
-        print(render())
-        return 0
-    try:
-        put_between(options.into, "knobs", render())
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    """Write the page."""
+    parser = argparse.ArgumentParser(description="Write the page of every knob of conf/ with its default and meaning.")
+    parser.add_argument("--into", type=Path, default=PAGE, help=f"by default {PAGE.parent.name}/{PAGE.name}")
+    write_atomically(parser.parse_args(arguments).into, render())
     return 0
 
 

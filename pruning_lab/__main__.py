@@ -14,12 +14,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from pruning_lab import __version__
 from pruning_lab.common.errors import LabError
 from pruning_lab.tasks.config import conf_folder, register_schema, run_task
 from pruning_lab.tasks.mistakes import told
 
-FAILED, NOT_MET, INTERRUPTED = 1, 3, 130
-"""Exit codes: a mistake in one line, a run that ended above its budget, Ctrl-C."""
+FAILED, NOT_MET, INTERRUPTED, NO_READER = 1, 3, 130, 141
+"""Exit codes: a mistake in one line, a run that ended above its budget, Ctrl-C, a closed pipe."""
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
@@ -52,13 +53,17 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_schema()
     try:
-        job()
+        _answer()
     except OverrideParseException as error:
         print(f"error: {_quoted(error.override)}", file=sys.stderr)
         return FAILED
     except (LabError, HydraException, OmegaConfBaseException) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return FAILED
+    except BrokenPipeError:
+        # What reads the output, `head` or `less`, has seen enough. Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NO_READER
     except OSError as error:
         place = error.filename or "the file system"
         print(f"error: {place}: {error.strerror or error}; give folders that exist and can be written", file=sys.stderr)
@@ -67,6 +72,17 @@ def main() -> int:
         print("interrupted: what was finished is in the run's folder", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _answer() -> None:
+    """Run the job, or say the version; what was printed has reached its reader when this ends."""
+    try:
+        if "--version" in sys.argv[1:]:
+            print(f"pruning_lab {__version__}")
+        else:
+            job()
+    finally:
+        sys.stdout.flush()
 
 
 def _quoted(override: str) -> str:

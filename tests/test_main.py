@@ -1,13 +1,20 @@
 """The command line as a user meets it."""
 
+import importlib
+import os
+import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from pruning_lab import __version__
+from pruning_lab.__main__ import main
 from pruning_lab.lab.output.history import History
+from tests.paths import ROOT
 
 SMALL = ["+experiment=unet_ipad", "+debug=limit", "threads=1"]
 
@@ -18,14 +25,42 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_does_not_pay_for_torch_or_mlflow(tmp_path: Path) -> None:
-    code = "import sys, pruning_lab.__main__; print(sorted({'torch', 'mlflow', 'albumentations'} & set(sys.modules)))"
+    code = (
+        "import sys\n"
+        "from pruning_lab.__main__ import main\n"
+        "sys.argv[1:] = ['--help']\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'mlflow', 'albumentations'} & set(sys.modules)), file=sys.stderr)"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[]"
+    assert answer.stderr.strip() == "[]"
+    assert answer.stdout.startswith("pruning_lab is powered by Hydra")
     started = time.perf_counter()
     answer = run(tmp_path, "--help")
     assert answer.returncode == 0
     assert "importance" in answer.stdout
     assert time.perf_counter() - started < 5
+
+
+def test_the_version_is_that_of_pruning_lab(tmp_path: Path) -> None:
+    answer = run(tmp_path, "--version")
+    assert (answer.returncode, answer.stdout) == (0, f"pruning_lab {__version__}\n")
+
+
+@pytest.mark.parametrize("asked", ["--help", "--version"])
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(asked: str, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "pruning_lab", asked]
+    answer = subprocess.run(command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (answer.returncode, answer.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_the_console_script_is_the_same_door() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    module, _, name = scripts["pruning-lab"].partition(":")
+    assert getattr(importlib.import_module(module), name) is main
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from pruning_lab import importance
-from pruning_lab.checkpoint.folder import Builder, save
+from pruning_lab.checkpoint import Builder, save
 from pruning_lab.common.errors import LabError
-from pruning_lab.data import Augmentation, Eyes, Loaders, SegmentationData
+from pruning_lab.data import Augmentation, AugmentBy, Eyes, Loaders, SegmentationData
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.validation import Validation
 from pruning_lab.resources.latency import LatencyPlan
@@ -30,10 +30,10 @@ from pruning_lab.tasks.config import build, check_keys, fill_null, plain
 from pruning_lab.training.loop import TaskLoss
 from pruning_lab.training.losses import CrossEntropy
 from pruning_lab.training.recovery import BaseTraining, Recovery
-from tests.importance.nets import EXAMPLE, batches
-from tests.importance.nets import build as network
+from tests.networks.scored import EXAMPLE, batches
+from tests.networks.scored import build as network
+from tests.networks.tiny import TinyNet, make_batches
 from tests.paths import CONF
-from tests.small import TinyNet, make_batches
 from tests.tasks.test_config import NEEDED, composed
 
 PRESETS = ("experiment", "debug")
@@ -48,8 +48,8 @@ OPTIONS = sorted(
 FILLED_IN = {"optimizer", "total_steps", "data", "augmentation", "seed", "config", "folder", "choices"}
 """What the lab gives to a `_partial_` by itself."""
 
-CONTRACTS: dict[str, type] = {
-    "augmentation": Augmentation,
+CONTRACTS: dict[str, type | tuple[type, ...]] = {
+    "augmentation": (Augmentation, AugmentBy),
     "base": BaseTraining,
     "data": SegmentationData,
     "floors": Floors,
@@ -62,9 +62,9 @@ CONTRACTS: dict[str, type] = {
 """Group -> what its options build; those of other groups build something that is called."""
 
 NOT_CALLED = ("tracking", "distillation")
-DATA_PRESETS = ("eyes_few", "eyes_tested")
+DATA_PRESETS = ("cityscapes", "coco", "eyes_few", "eyes_tested", "voc_own")
 """They show only what they change of another option."""
-NEED_FILES = ("data=oxford_pet", "data=voc")
+NEED_FILES = ("data=cityscapes", "data=coco", "data=oxford_pet", "data=voc", "data=voc_own")
 
 
 def of_group(group: str) -> list[str]:
@@ -111,7 +111,7 @@ def finished_run() -> str:
     """A folder with a model as a run leaves it, of the network that is scored here."""
     folder = tempfile.mkdtemp()
     model = network("chain")
-    save(Path(folder) / "model", model, ChannelGraph.trace(model, EXAMPLE), Builder("tests.Chain"))
+    save(Path(folder) / "model", model, ChannelGraph.trace(model, EXAMPLE), Builder("tests.Chain"), prove=False)
     return folder
 
 

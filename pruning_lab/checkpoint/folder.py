@@ -1,62 +1,37 @@
 """A pruned model as a folder of JSON and safetensors, and back: no pickle, and no code from the folder.
 
 `architecture.json` says how the original is built, what every layer had and has, which of the original's filters are
-left, and which unused parts were dropped; `weights.safetensors` holds every parameter and buffer. Knows modules and the
+left, and which unused parts were dropped; `weights.safetensors` holds every parameter and buffer. Before anything is
+written, the model is built again from what is to be written, and must be the same network. Knows modules and the
 channel graph's records.
 """
 
 from __future__ import annotations
 
-import inspect
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pruning_lab.checkpoint.trust import Trust, resolve_builder, without_downloads
-from pruning_lab.common.errors import LabError
+from pruning_lab.checkpoint.architecture import (
+    ARCHITECTURE,
+    FORMAT,
+    architecture_text,
+    read_architecture,
+    write_architecture,
+)
+from pruning_lab.checkpoint.bounds import Bounds, OutOfBoundsError, build_within
+from pruning_lab.checkpoint.builder import Builder, forgotten
+from pruning_lab.checkpoint.sameness import difference
+from pruning_lab.checkpoint.trust import Trust, is_trusted, resolve_builder, safe_arguments, shown
+from pruning_lab.checkpoint.weights import WEIGHTS, fill, read_weights, tensors_of, write_weights
+from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.cutting.held_tensors import holders_of
-from pruning_lab.graph.cutting.module_sizes import fit_attributes
+from pruning_lab.graph.cutting.module_sizes import channel_attribute, fit_attributes
 from pruning_lab.surgery.unused import drop, dropped
-
-FORMAT = "pruning_lab/1"
-ARCHITECTURE, WEIGHTS = "architecture.json", "weights.safetensors"
-
-
-@dataclass(frozen=True)
-class Builder:
-    """How the original is built: a class or function by its dotted path, and keyword arguments that JSON can hold."""
-
-    target: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-
-    @staticmethod
-    def of(model: nn.Module) -> Builder:
-        """The model's own class, with arguments read from its attributes of the same names.
-
-        Raises:
-            LabError: a constructor argument without a default is not kept as an attribute.
-        """
-        kind = type(model)
-        arguments = {}
-        for name, parameter in inspect.signature(kind).parameters.items():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                continue
-            if isinstance(value := getattr(model, name, inspect.Parameter.empty), (int, float, str, bool, list, tuple)):
-                arguments[name] = list(value) if isinstance(value, tuple) else value
-            elif parameter.default is inspect.Parameter.empty:
-                raise LabError(
-                    f"{kind.__name__} does not keep its argument '{name}', so it can't be built again from its "
-                    "checkpoint; pass save(..., builder=Builder(target, arguments))"
-                )
-        return Builder(f"{kind.__module__}.{kind.__qualname__}", arguments)
 
 
 def save(
@@ -65,80 +40,86 @@ def save(
     graph: ChannelGraph | None = None,
     builder: Builder | None = None,
     about: Mapping[str, Any] | None = None,
+    prove: bool = True,
 ) -> Path:
     """Write `architecture.json` and `weights.safetensors` into a folder.
+
+    A folder that holds a model keeps it until the new one is written whole.
 
     Args:
         graph: the model's channel graph, which knows the original index of every filter that is left.
         builder: how the original is built; by default read off the model.
         about: anything else that JSON can hold (class names, normalization, run), kept under `about`.
+        prove: build the model again first, and compare.
 
     Raises:
-        LabError: the builder is missing, or something can't be written as JSON.
+        LabError: the builder is missing or gives another network, something can't be written as JSON, or the folder
+            can't be written to.
     """
-    builder = builder or Builder.of(model)
+    given = builder or Builder.of(model)
+    tensors = tensors_of(model)
     architecture = {
         "format": FORMAT,
-        "builder": {"target": builder.target, "arguments": builder.arguments},
+        "builder": {"target": given.target, "arguments": given.arguments},
         "layers": _layers(model, graph),
         "groups": _convolution_groups(model),
         "dropped": dropped(model),
         "attributes": _attributes(model, graph),
         "about": dict(about or {}),
+        "weights": {"sha256": ""},
     }
-    try:
-        text = json.dumps(architecture, indent=1, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise LabError(f"the model's builder or about can't be written as JSON ({error}); use plain values") from error
+    architecture_text(architecture)
+    if prove:
+        _prove(model, architecture, tensors, [] if builder else forgotten(model, given))
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(_tensors(model), folder / WEIGHTS)
-    (folder / ARCHITECTURE).write_text(text + "\n", encoding="utf-8")
-    return folder
-
-
-def read_architecture(folder: str | Path) -> dict[str, Any]:
-    """The content of `architecture.json`.
-
-    Raises:
-        LabError: it is missing, is not JSON, or has another format.
-    """
-    path = Path(folder) / ARCHITECTURE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise LabError(f"{path} does not exist; give the folder that save() wrote (a run's is <run>/model)") from error
-    except (OSError, ValueError) as error:
-        raise LabError(f"{path} can't be read as JSON ({error}); it is damaged, save the model again") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise LabError(f"{path} is not of format {FORMAT}; it was written by something else")
-    if not isinstance(content.get("builder"), dict) or not isinstance(content["builder"].get("target"), str):
-        raise LabError(f"{path} names no builder; it is damaged, save the model again")
-    return content
+        folder.mkdir(parents=True, exist_ok=True)
+        weights, checksum = write_weights(folder, tensors)
+        try:
+            text = architecture_text({**architecture, "weights": {"sha256": checksum}})
+            os.replace(weights, folder / WEIGHTS)
+        finally:
+            weights.unlink(missing_ok=True)
+        write_architecture(folder, text)
+    except OSError as error:
+        raise LabError(f"the model can't be saved in {folder} ({error.strerror or first_line(error)})") from error
+    return folder
 
 
 def load(folder: str | Path, trust: Trust = ()) -> nn.Module:
     """The pruned model, in evaluation mode, from the folder alone.
+
+    A folder may come from a stranger: it reaches neither the network nor the rest of the disk, takes no more memory
+    than its weights and little besides, and builds classes of the project and of allow-listed model libraries only.
+    A model of your own is built when you vouch for the package that defines it, whose constructor then runs:
+
+        save("nets/eye", EyeNet(width=32), builder=Builder("my_package.nets.EyeNet", {"width": 32}))
+        model = load("nets/eye", trust=("my_package",))
 
     Args:
         trust: packages beyond the project's and the allow-listed model libraries from which a class may be built, e.g.
             `("my_package",)`; True trusts whatever the folder names.
 
     Raises:
-        LabError: a file is missing or damaged, or the folder names something that is not trusted.
+        LabError: a file is missing or damaged, or the folder names something that is not trusted or does not fit.
     """
     architecture = read_architecture(folder)
-    model = original(folder, trust)
-    _fill(model, _read_weights(Path(folder) / WEIGHTS), Path(folder) / WEIGHTS)
-    groups = architecture.get("groups", {})
-    for name, module in model.named_modules():
-        fit_attributes(module, groups.get(name, 1))
-    _set_attributes(model, architecture.get("attributes", {}), Path(folder) / ARCHITECTURE)
-    return model.eval()
+    target = architecture["builder"]["target"]
+    build = resolve_builder(target, trust)
+    try:
+        arguments = safe_arguments(target, build, architecture["builder"]["arguments"], trust)
+        tensors = read_weights(folder, architecture["weights"]["sha256"])
+        model = _built(target, build, arguments, tensors, isolated=not is_trusted(target, trust))
+        return _as_saved(model, architecture, tensors).eval()
+    except (LabError, RecursionError) as error:
+        what = " ".join(str(error).split())
+        raise LabError(what if str(folder) in what else f"{Path(folder) / ARCHITECTURE}: {what}") from error
 
 
 def original(folder: str | Path, trust: Trust = ()) -> nn.Module:
-    """The network that was pruned, as it was built: of its full widths, untrained, without what was unused in it.
+    """The network that was pruned, of its full widths, untrained, without what was unused in it.
+
+    It takes the memory that its builder asks for, so that a stranger's folder must have been loaded before.
 
     Args:
         trust: see `load`.
@@ -147,15 +128,10 @@ def original(folder: str | Path, trust: Trust = ()) -> nn.Module:
         LabError: `architecture.json` is missing or damaged, or names something that is not trusted.
     """
     architecture = read_architecture(folder)
-    target, arguments = architecture["builder"]["target"], architecture["builder"].get("arguments", {})
+    target = architecture["builder"]["target"]
     build = resolve_builder(target, trust)
-    try:
-        model = build(**without_downloads(target, arguments))
-    except TypeError as error:
-        raise LabError(
-            f"{Path(folder) / ARCHITECTURE}: {target} can't be built from its arguments ({error})"
-        ) from error
-    drop(model, architecture.get("dropped", ()))
+    model = build(**safe_arguments(target, build, architecture["builder"]["arguments"], trust))
+    drop(model, architecture["dropped"])
     return model
 
 
@@ -167,18 +143,76 @@ def restore_origin(graph: ChannelGraph, folder: str | Path) -> None:
             graph.original_widths[name] = layer["original"]
 
 
+def _prove(
+    model: nn.Module, architecture: Mapping[str, Any], tensors: Mapping[str, Tensor], defaults: list[str]
+) -> None:
+    """Build the model as `load` will.
+
+    Args:
+        defaults: arguments of its constructor that could not be read off the model.
+
+    Raises:
+        LabError: it can't be built, or is another network.
+    """
+    target, arguments = architecture["builder"]["target"], architecture["builder"]["arguments"]
+    try:
+        build = resolve_builder(target, trust=True)
+        again = _built(target, build, safe_arguments(target, build, arguments, True), tensors, isolated=False)
+        what = difference(model, _as_saved(again, architecture, tensors))
+    except LabError as error:
+        what = str(error)
+    if what:
+        kept = f" (it keeps no argument {', '.join(defaults)})" if defaults else ""
+        raise LabError(
+            f"{type(model).__name__} would not come back from its checkpoint: built again as {target}, {what}; pass "
+            f"save(..., builder=Builder(target, arguments)) with all that it was built with{kept}"
+        )
+
+
+def _built(
+    target: str,
+    build: Callable[..., nn.Module],
+    arguments: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    isolated: bool,
+) -> nn.Module:
+    """The original, whose large tensors may have no memory, and which is no larger than the weights allow."""
+    try:
+        model = build_within(Bounds.of(tensors), lambda: build(**arguments), isolated=isolated)
+    except OutOfBoundsError as error:
+        raise LabError(f"{shown(target)} with the builder's arguments does not fit the weights: {error}") from error
+    except Exception as error:  # a constructor may say anything to arguments that it was not made for
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise LabError(f"{shown(target)} can't be built from its arguments ({what})") from error
+    if not isinstance(model, nn.Module):
+        raise LabError(f"{shown(target)} builds a {type(model).__name__}, which is no model")
+    return model
+
+
+def _as_saved(model: nn.Module, architecture: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The original, made into what is left of it, in place."""
+    drop(model, architecture["dropped"])
+    fill(model, tensors)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    groups = _checked_groups(modules, architecture["groups"])
+    for name, module in model.named_modules():
+        fit_attributes(module, groups.get(name, 1))
+    _set_attributes(modules, architecture["attributes"])
+    return model
+
+
 def _layers(model: nn.Module, graph: ChannelGraph | None) -> dict[str, dict[str, Any]]:
     if graph is None:
         return {}
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     return {
         name: {
             "type": type(modules[name]).__name__ if name in modules else "Parameter",
             "original": graph.original_widths[name],
-            "current": len(kept),
-            "kept": kept.tolist(),
+            "current": len(row),
+            "kept": graph.original[name].tolist(),
         }
-        for name, kept in graph.original.items()
+        for name, row in graph.layers.items()
     }
 
 
@@ -188,64 +222,48 @@ def _convolution_groups(model: nn.Module) -> dict[str, int]:
     return {name: module.groups for name, module in convolutions if module.groups > 1}
 
 
+def _checked_groups(modules: Mapping[str, nn.Module], groups: Mapping[str, int]) -> Mapping[str, int]:
+    """Raises LabError where a convolution can't have that many groups."""
+    for name, count in groups.items():
+        module = modules.get(name)
+        if not isinstance(module, nn.modules.conv._ConvNd):
+            raise LabError(f"groups.{shown(name)} is no convolution of the model; save the model again")
+        outermost = module.weight.shape[0]
+        if count > 1 and (outermost % count or count > outermost):
+            raise LabError(f"groups.{name}={count} does not divide its {outermost} filters; save the model again")
+    return groups
+
+
 def _attributes(model: nn.Module, graph: ChannelGraph | None) -> dict[str, dict[str, Any]]:
     """Attributes that hold numbers of channels and can't be read off a module's own tensors, as a cut left them."""
     if graph is None:
         return {}
     found: dict[str, dict[str, Any]] = {}
     for name in graph.channel_counts:
-        found.setdefault(name, {})["num_features"] = model.get_submodule(name).num_features
+        module = model.get_submodule(name)
+        if attribute := channel_attribute(module):
+            found.setdefault(name, {})[attribute] = getattr(module, attribute)
     for held in graph.held:
         value = getattr(model.get_submodule(held.module), held.attribute)
         found.setdefault(held.module, {})[held.attribute] = list(value) if isinstance(value, tuple) else value
     return found
 
 
-def _set_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Numbers go where numbers are, and nowhere else: a folder from a stranger sets nothing but widths."""
-    modules = dict(model.named_modules())
+def _set_attributes(modules: Mapping[str, nn.Module], attributes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Smaller numbers go where numbers are, and nowhere else: a folder from a stranger sets nothing but widths."""
     for name, entries in attributes.items():
         for attribute, value in entries.items():
-            before = getattr(modules.get(name), attribute, None)
-            if not _numbers(value) or not _numbers(before) or isinstance(value, int) != isinstance(before, int):
-                raise LabError(f"{path}: attributes.{name}.{attribute} is no width of the model; save the model again")
+            before = vars(modules[name]).get(attribute) if name in modules else None
+            if not _fits_width(value, before):
+                raise LabError(f"attributes.{shown(f'{name}.{attribute}')} is no width of the model; save it again")
             kind: Any = type(before)
             setattr(modules[name], attribute, kind(value))
 
 
-def _numbers(value: Any) -> bool:
-    items = value if isinstance(value, (list, tuple)) else [value]
-    return all(isinstance(item, int) and not isinstance(item, bool) for item in items)
-
-
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer once, also buffers that a state dict leaves out."""
-    named = [*model.named_parameters(), *model.named_buffers()]
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in named}
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise LabError(f"{path} does not exist; the checkpoint is incomplete, save the model again") from error
-    except (OSError, SafetensorError) as error:
-        raise LabError(f"{path} can't be read ({error}); it is damaged, save the model again") from error
-
-
-def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Put tensors of any size in place of the original's."""
-    named: Sequence[tuple[str, Tensor]] = [*model.named_parameters(), *model.named_buffers()]
-    missing = [name for name, _ in named if name not in tensors]
-    unknown = sorted(set(tensors) - {name for name, _ in named})
-    if missing or unknown:
-        what = f"has no {missing[0]}" if missing else f"has {unknown[0]}, which the model has not"
-        raise LabError(f"{path} {what}; architecture.json and the weights do not belong together")
-    places = holders_of(dict(model.named_modules()), [tensor for _, tensor in named])
-    for name, old in named:
-        new = tensors[name]
-        if new.dim() != old.dim() or any(n > o for n, o in zip(new.shape, old.shape, strict=True)):
-            raise LabError(f"{path}: {name} has shape {tuple(new.shape)}, the original's is {tuple(old.shape)}")
-        replacement = nn.Parameter(new, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else new
-        for held, key in places[id(old)]:
-            held[key] = replacement
+def _fits_width(value: Any, before: Any) -> bool:
+    """Whether both are numbers, or as many numbers, of which none has grown."""
+    if isinstance(value, int) != isinstance(before, int):
+        return False
+    pairs = [item if isinstance(item, (list, tuple)) else [item] for item in (value, before)]
+    numbers = all(isinstance(item, int) and not isinstance(item, bool) for pair in pairs for item in pair)
+    return numbers and len(pairs[0]) == len(pairs[1]) and all(0 <= v <= b for v, b in zip(*pairs, strict=True))

@@ -9,6 +9,12 @@ class LabError(Exception):
 
 
 def first_line(error: BaseException, longest: int = 160) -> str:
-    """The first line of what an exception says, at most so many characters; its type where it says nothing."""
+    """The first line of what an exception says; its type where it says nothing.
+
+    A line of more than so many characters loses its middle: what it is about stands first, and where it was often last.
+    """
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    if len(line) <= longest:
+        return line
+    end = longest // 3
+    return f"{line[: longest - 1 - end]}…{line[-end:]}"

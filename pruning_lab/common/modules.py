@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.weight_norm import WeightNorm
+
+from pruning_lab.common.errors import LabError, first_line
 
 
 def tensors_in(output: object) -> Iterator[Tensor]:
@@ -52,15 +59,55 @@ def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {key: item for key, item in vars(module).items() if isinstance(item, Tensor)}
 
 
+def check_has_values(model: nn.Module) -> None:
+    """Raises LabError for the first tensor of a model that has a size at most, and no values."""
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if is_lazy(tensor):
+            raise LabError(f"{name} of {type(model).__name__} has no size yet; run the model once")
+        if tensor.is_meta:
+            raise LabError(
+                f"{name} of {type(model).__name__} lies on the meta device and has no values; "
+                "call model.to_empty(device='cpu') and load or draw its weights"
+            )
+
+
+def told(error: BaseException) -> str:
+    """What an exception of a model's code says: its type, its first line, and the module that was running."""
+    module = module_at_fault(error)
+    return f"{type(error).__name__}: {first_line(error)}" + (f" (in {module})" if module else "")
+
+
+def module_at_fault(error: BaseException) -> str:
+    """The path of the innermost module in whose code an exception was raised; empty where none was running."""
+    running = [
+        frame.f_locals["self"]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if isinstance(frame.f_locals.get("self"), nn.Module)
+    ]
+    if not running:
+        return ""
+    names = {module: name for name, module in running[0].named_modules()}
+    return next((names[module] for module in reversed(running) if module in names), "")
+
+
 def layer_name(parameter: str) -> str:
-    """`down1.conv1.weight` -> `down1.conv1`; a parameter that is not called weight keeps its own name."""
+    """`down1.conv1.weight` -> `down1.conv1`; a parameter that is not called weight keeps its own name.
+
+    The parts from which a hook computes a weight (weight_norm's, spectral_norm's, those of torch.nn.utils.prune) are
+    called weight, too.
+    """
     owner, _, leaf = parameter.rpartition(".")
     if ".parametrizations." in f".{owner}":
         owner, _, leaf = f".{owner}".partition(".parametrizations.")
         owner = owner.removeprefix(".")
-    if leaf in {"weight", "weight_g", "weight_v", "weight_orig"}:
+    if leaf in {"weight", "weight_g", "weight_v", "weight_orig", "weight_mask"}:
         return owner
     return f"{owner}.{leaf}".removeprefix(".")
+
+
+def naming(parameters: Sequence[str]) -> str:
+    """Of the tensors from which a weight is computed the one that names its layer: no mask beside a weight does."""
+    return next((name for name in parameters if layer_name(name) != name), parameters[0])
 
 
 def submodule(model: nn.Module, layer: str) -> nn.Module | None:
@@ -69,6 +116,20 @@ def submodule(model: nn.Module, layer: str) -> nn.Module | None:
         return model.get_submodule(layer)
     except AttributeError:
         return None
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """The weight with which the module would run now.
+
+    Old hooks (weight_norm, torch.nn.utils.prune) leave the weight of the last forward pass behind, which what was
+    trained or cut since may have made stale; it is computed anew from its parts.
+    """
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, BasePruningMethod) and hook._tensor_name == "weight":
+            return hook.apply_mask(module)
+        if isinstance(hook, WeightNorm) and hook.name == "weight":
+            return hook.compute_weight(module)
+    return cast(Tensor, module.weight)
 
 
 def modules_of(model: nn.Module, layer: str) -> list[nn.Module]:

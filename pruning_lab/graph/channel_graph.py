@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 
 from torch import nn
 
+from pruning_lab.common.modules import check_has_values
 from pruning_lab.graph.build import read_graph
 from pruning_lab.graph.proof.trial_cuts import freeze_guilty
 from pruning_lab.graph.structure.channels import Channels
@@ -40,9 +41,11 @@ class ChannelGraph(Channels):
 
         Raises:
             TraceError: the model does not run; the message says why.
-            LabError: connections name a channel that there is not, or a cut along them is not exact.
+            LabError: connections name a channel that there is not, or a cut along them is not exact; or the model has
+                no values, as on the meta device.
         """
 
+        check_has_values(model)
         inputs = as_inputs(example_input)
         channels, reading = read_graph(model, inputs, connections)
         if prove:

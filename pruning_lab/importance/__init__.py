@@ -22,6 +22,7 @@ from pruning_lab.importance.function import Function
 from pruning_lab.importance.gradients.hessian import Hessian
 from pruning_lab.importance.gradients.taylor import Taylor
 from pruning_lab.importance.objective import cross_entropy, main_output
+from pruning_lab.importance.scoring import score
 from pruning_lab.importance.torch_pruning import TorchPruning
 from pruning_lab.importance.weights.bn_scale import BnScale
 from pruning_lab.importance.weights.fpgm import Fpgm
@@ -62,4 +63,5 @@ __all__ = [
     "check_scores",
     "cross_entropy",
     "main_output",
+    "score",
 ]

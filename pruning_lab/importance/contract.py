@@ -5,6 +5,7 @@ Knows the graph's arrays and modules' weights; not how any method judges them.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn, Protocol
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
+
+_log = logging.getLogger(__name__)
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Pairs of image [N, C, H, W] and mask [N, H, W]."""
@@ -102,10 +105,10 @@ def replayable(batches: Batches) -> Batches:
 
 
 def check_scores(scores: Tensor, graph: ChannelGraph, method: object) -> Tensor:
-    """Scores as float [n_groups] on the CPU.
+    """Scores as float [n_groups] on the CPU; a group without one (NaN) gets infinity: it stays, and a warning names it.
 
     Raises:
-        LabError: a method broke the contract.
+        LabError: a method broke the contract, or gave no group a score.
     """
     name = type(method).__name__
     if not isinstance(scores, Tensor) or scores.shape != (len(graph),):
@@ -113,9 +116,19 @@ def check_scores(scores: Tensor, graph: ChannelGraph, method: object) -> Tensor:
         raise LabError(f"importance {name} must return a float tensor [{len(graph)}], one score per group, not {found}")
     scores = scores.detach().float().cpu()
     # Infinity is a way to say that a group must stay; minus infinity and NaN say nothing.
-    if not bool((scores[graph.prunable] > -torch.inf).all()):
-        raise LabError(f"importance {name} returned scores that are not finite; check its formula on this model")
-    return scores
+    silent = ~(scores > -torch.inf) & graph.prunable
+    if not bool(silent.any()):
+        return scores
+    layer, index = graph.group(int(silent.nonzero()[0])).filters[0]
+    first = f"filter {index} of {layer} first, {int(silent.sum())} of {int(graph.prunable.sum())} groups"
+    if bool((silent == graph.prunable).all()) or bool((scores[graph.prunable] == -torch.inf).any()):
+        raise LabError(
+            f"importance {name} returned scores that are not finite ({first}); check its formula on this model"
+        )
+    _log.warning(
+        "importance %s has no score (NaN) for %s; they stay: look for NaN in the weights and the images", name, first
+    )
+    return scores.masked_fill(silent, torch.inf)
 
 
 def readers(graph: ChannelGraph) -> Mapping[str, Tensor]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pruning_lab.checkpoint.folder import Builder, load, read_architecture
+from pruning_lab.checkpoint import Builder, load, read_architecture
 from pruning_lab.checkpoint.trust import Trust
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
@@ -78,8 +78,8 @@ def flat(lab: Experiment, run: Run, same: str = "epochs") -> dict[str, float]:
     builder = flat_unet(lab, run)
     seed_everything(lab.training.seed)
     network = UNet(**builder.arguments)
-    lab = _as_control("flat", replace(lab, model=replace(lab.model, builder=builder)), run, Last())
-    return _train_instead(lab, run, network, same, "flat U-Net")
+    lab = _as_control("flat", lab, run, Last())
+    return _train_instead(lab, run, network, same, "flat U-Net", builder=builder)
 
 
 def train_longer(lab: Experiment, run: Run) -> dict[str, float]:
@@ -159,16 +159,24 @@ def epochs_to_spend(lab: Experiment, run: Run, same: str, flops: int) -> float:
 
 
 def _train_instead(
-    lab: Experiment, run: Run, network: nn.Module, same: str, called: str, origin: Path | None = None
+    lab: Experiment,
+    run: Run,
+    network: nn.Module,
+    same: str,
+    called: str,
+    origin: Path | None = None,
+    builder: Builder | None = None,
 ) -> dict[str, float]:
     """Train another network as the base was trained, only longer; it is step 1.
 
     Args:
         origin: folder of the checkpoint that knows which filters of the base the network has; None where it is no part
             of the base.
+        builder: how the other network is built, where it is no part of the base.
     """
     with tracked(lab.output):
         state = begin(lab)
+        lab = replace(lab, model=replace(lab.model, builder=builder or lab.model.builder))
         state.model = lab.training.settings.place(network)
         if origin is None:
             graph = ChannelGraph.trace(network, lab.example())

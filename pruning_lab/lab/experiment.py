@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.checkpoint.folder import Builder
+from pruning_lab.checkpoint import Builder
 from pruning_lab.data import Augments, Loaders, SegmentationData
 from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.importance import Importance

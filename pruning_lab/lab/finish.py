@@ -5,7 +5,6 @@ Must not know how the run got there.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.checkpoint.folder import save
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output import figures
@@ -22,6 +20,7 @@ from pruning_lab.lab.output.history import summary as summarize
 from pruning_lab.lab.output.samples import predictions
 from pruning_lab.lab.output.sentences import verdict
 from pruning_lab.lab.output.tables import before_after, widths_rows
+from pruning_lab.lab.saving import keep, size_on_disk
 from pruning_lab.lab.snapshots import Snapshot
 from pruning_lab.lab.state import RunState
 from pruning_lab.resources.latency import Latency, measure_in_turns
@@ -97,14 +96,8 @@ def _card(lab: Experiment, name: str, model: nn.Module, row: Mapping[str, float]
         val_iou=row["val/iou"],
         test_iou=test["iou"],
         test_dice=test["dice"],
-        disk_bytes=_size_on_disk(lab, model),
+        disk_bytes=size_on_disk(lab, model),
     )
-
-
-def _size_on_disk(lab: Experiment, model: nn.Module) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        save(folder, model, builder=lab.model.builder)
-        return sum(path.stat().st_size for path in Path(folder).iterdir())
 
 
 def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> None:
@@ -121,8 +114,7 @@ def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> N
         "seed": lab.training.seed,
         "commit": lab.output.commit,
     }
-    folder = save(lab.output.folder / "model", chosen.model, chosen.graph, lab.model.builder, about)
-    lab.output.tracker.log_model_folder(folder)
+    lab.output.tracker.log_model_folder(keep(lab, chosen.model, chosen.graph, about))
 
 
 def _log(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], summary: Mapping[str, float]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning_lab.checkpoint.folder import ARCHITECTURE, read_architecture
+from pruning_lab.checkpoint.architecture import ARCHITECTURE, read_architecture
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import Image
 from pruning_lab.data.scaling import Scale

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import check_scores
+from pruning_lab.importance import score as method_scores
 from pruning_lab.lab.base_model import trained_base
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
@@ -17,6 +17,7 @@ from pruning_lab.lab.output import sentences
 from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.rehearsal import rehearse
 from pruning_lab.lab.saved_state import sweep_up
+from pruning_lab.lab.saving import try_saving
 from pruning_lab.lab.snapshots import Snapshots
 from pruning_lab.lab.start import announce, tracked
 from pruning_lab.lab.state import RunState
@@ -81,10 +82,15 @@ def descend(lab: Experiment, state: RunState, before_step: Callable[[], None] | 
 
 
 def begin(lab: Experiment) -> RunState:
-    """The state before the first cut: the base, its channel graph, and its row in the history."""
+    """The state before the first cut: the base, its channel graph, and its row in the history.
+
+    Raises:
+        LabError: the model could not be kept, or the rehearsal failed; nothing is trained then.
+    """
     sweep_up(lab.output.folder)
     deterministic(lab.training.deterministic)
     announce(lab)
+    try_saving(lab, lab.model.build())
     if lab.pruning.check:
         rehearse(lab)
     digest, base = trained_base(lab)
@@ -122,7 +128,7 @@ def score(lab: Experiment, state: RunState) -> tuple[Tensor, Row]:
     """Importance of every group, float [n_groups], and what the method cost."""
     batches = Counted(lab.loaders().score_batches(), lab.training.settings.device)
     started = time.perf_counter()
-    scores = check_scores(state.importance(state.model, state.graph, batches), state.graph, state.importance)
+    scores = method_scores(state.importance, state.model, state.graph, batches)
     return scores, {"cost/score_seconds": time.perf_counter() - started, "cost/score_images": batches.images}
 
 

@@ -1,4 +1,4 @@
-"""A rehearsal on two images before any training: score, choose, cut, recover and validate once, on copies.
+"""A rehearsal on two images before any training: score, choose, cut, save, recover and validate once, on copies.
 
 What would end a run after minutes of training ends it here within seconds. Must not know the budget; changes nothing.
 """
@@ -16,6 +16,7 @@ from pruning_lab.common.modules import in_mode, random_kept, tensors_in
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import check_scores
 from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.saving import try_saving
 from pruning_lab.resources.counting import measure
 from pruning_lab.surgery import cut
 from pruning_lab.training.distillation import objective_of
@@ -47,6 +48,7 @@ def rehearse(lab: Experiment) -> None:
         groups = _chosen(lab, model, graph, batches)
         optimizer = lab.training.recovery.new_optimizer(model)
         cut(model, graph, groups, optimizer)
+        try_saving(lab, model, graph)
         objective = objective_of(lab.training.distillation, lab.training.loss, base, model, graph, settings)
         train(model, lambda epoch: batches, objective=objective, optimizer=optimizer, steps=1, settings=settings)
         lab.validator().evaluate(model, batches)

@@ -1,7 +1,7 @@
 """The fraction of a layer that must stay. Knows modules' names and types, and what a removal leaves of a layer.
 
 A layer's floor is its own entry (its exact name, else the first pattern that fits), else the default for its module's
-type, else 1: it is not cut.
+type or for the nearest class that this one inherits from, else 1: it is not cut.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.modules import submodule
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources.counting import Resources
 from pruning_lab.resources.running_totals import Place, Removal
@@ -45,7 +46,7 @@ class Floors:
     Args:
         by_module: layer name or pattern (`up*`, `encoder.*.conv1`) -> fraction of filters that must stay, or a
             mapping of `filters`, `flops`, `weights` to fractions of what the layer had in the original.
-        by_type: module type (`Conv2d`) -> the same.
+        by_type: module type (`Conv2d`) -> the same, also for the classes that inherit from it.
     """
 
     def __init__(
@@ -63,20 +64,20 @@ class Floors:
         self._check_names(list(graph.layers))
         least: dict[Place, float] = {}
         for layer in graph.layers:
-            for kind, fraction in self.lookup(layer, _type_of(model, layer)).items():
+            for kind, fraction in self.lookup(layer, *_types_of(model, layer)).items():
                 whole = graph.original_widths[layer] if kind == "filters" else getattr(original.layers[layer], kind)
                 least[kind, layer] = fraction * whole
             least["filters", layer] = max(1, least.get(("filters", layer), 0))
         return LayerFloors(least)
 
-    def lookup(self, layer: str, module_type: str) -> Mapping[str, float]:
-        """The entry that holds for a layer."""
+    def lookup(self, layer: str, *types: str) -> Mapping[str, float]:
+        """The entry that holds for a layer; `types` names its module's class, then those that it inherits from."""
         if layer in self.by_module:
             return self.by_module[layer]
         for pattern, entry in self.by_module.items():
             if fnmatch.fnmatchcase(layer, pattern):
                 return entry
-        return self.by_type.get(module_type, {"filters": 1.0})
+        return next((self.by_type[name] for name in types if name in self.by_type), {"filters": 1.0})
 
     def _check_names(self, layers: list[str]) -> None:
         for pattern in self.by_module:
@@ -96,8 +97,9 @@ def _entry(key: str, item: Entry) -> dict[str, float]:
     return {kind: float(fraction) for kind, fraction in entry.items()}
 
 
-def _type_of(model: nn.Module, layer: str) -> str:
-    try:
-        return type(model.get_submodule(layer)).__name__
-    except AttributeError:
-        return "Parameter"
+def _types_of(model: nn.Module, layer: str) -> list[str]:
+    """The names of a layer's class and of those that it inherits from, the nearest first."""
+    module = submodule(model, layer)
+    if module is None:
+        return ["Parameter"]
+    return [kind.__name__ for kind in type(module).__mro__ if issubclass(kind, nn.Module)]

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from pruning_lab import __version__
-from pruning_lab.checkpoint.folder import Builder
+from pruning_lab.checkpoint import Builder
 from pruning_lab.common.errors import LabError
 from pruning_lab.data import SegmentationData
 from pruning_lab.graph.tracing.connections import Connections

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from pruning_lab.checkpoint.folder import read_architecture
+from pruning_lab.checkpoint import read_architecture
 from pruning_lab.common.errors import LabError
 from pruning_lab.importance.controls.at_widths import RandomAtWidths
 from pruning_lab.lab import controls

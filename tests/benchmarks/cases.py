@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.models import UNet
-from tests.graph import networks
 from tests.graph.test_zoo import LIBRARIES, shaken
+from tests.networks import constructs
 
 SIDE = 224
 """Side of the images; the networks for larger ones say so."""
@@ -45,7 +45,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     **{f"{library}/{name}": partial(build, name) for library, (build, names) in LIBRARIES.items() for name in names},
 }
 
-ALL = [*BUILDERS, *(f"{SMALL}/{name}" for name in networks.CASES)]
+ALL = [*BUILDERS, *(f"{SMALL}/{name}" for name in constructs.CASES)]
 
 SPEED = [
     "unet, width 16",
@@ -62,7 +62,7 @@ def make(name: str, side: int | None = None) -> tuple[nn.Module, Inputs]:
     """A model in evaluation mode with random weights, and its inputs; images have `side` where it is given."""
     library, _, rest = name.partition("/")
     if library == SMALL:
-        return networks.make(rest)
+        return constructs.make(rest)
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what libraries say while they build their models

@@ -1,6 +1,6 @@
 """How fast graph, cut and 100 steps are, beside Torch-Pruning in the same run: one row for each model.
 
-python -m tests.benchmarks.peer_table --into README.md
+python -m tests.benchmarks.peer_table --into docs/speed.md
 Half of every layer's channels leave, at once or in 100 steps of score (L1 norm), choice and cut. Floors and
 budgets, which the peer does not know, are left out.
 """

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from pruning_lab.checkpoint import Builder
 from pruning_lab.data import Eyes
 from pruning_lab.importance import Ipad
 from pruning_lab.lab import loop as lab
 from pruning_lab.lab.output.history import History
 from pruning_lab.lab.output.mlflow import MlflowTracker
-from pruning_lab.models import UNet
-from tests.labs import tiny_lab
+from tests.networks.labs import tiny_lab
 
 AIM = 0.05
 TOLERATED = 0.10
@@ -25,10 +25,12 @@ WORK = ("cost/score_seconds", "cost/recovery_seconds", "cost/validation_seconds"
 @pytest.mark.benchmark_ratio
 def test_the_frameworks_own_time_is_a_small_part_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = {"in_channels": 3, "classes": 4, "width": 16, "depth": 4}
+    builder = Builder("pruning_lab.models.UNet", arguments)
     experiment = tiny_lab(
         tmp_path,
         dataset=Eyes(size=(96, 128), train=64, val=16, test=8),
-        build=lambda: UNet(**arguments),
+        build=builder.build,
+        builder=builder,
         importance=Ipad(),
         tracker=MlflowTracker(),
         verify=False,

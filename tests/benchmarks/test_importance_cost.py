@@ -29,7 +29,7 @@ from pruning_lab.importance import (
 )
 from pruning_lab.models import UNet
 
-pytestmark = pytest.mark.benchmark_ratio
+pytestmark = [pytest.mark.slow, pytest.mark.benchmark_ratio]
 
 ROUNDS = 7
 Lab = tuple[nn.Module, ChannelGraph, list[tuple[Tensor, Tensor]]]

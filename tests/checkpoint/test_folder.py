@@ -1,6 +1,5 @@
 """A checkpoint gives the pruned model back from two files, and runs no code from the folder."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_lab.checkpoint.folder import ARCHITECTURE, WEIGHTS, Builder, load, read_architecture, restore_origin, save
+from pruning_lab.checkpoint import Builder, load, read_architecture, restore_origin, save
+from pruning_lab.checkpoint.architecture import ARCHITECTURE
 from pruning_lab.checkpoint.trust import resolve_builder
+from pruning_lab.checkpoint.weights import WEIGHTS
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.models import UNet
-from tests.nets import random_groups, traced
+from tests.checkpoint.folders import edit
+from tests.networks.two_paths import random_groups, traced
 
 IMAGE = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
 
@@ -110,8 +112,7 @@ def test_widths_that_the_model_holds_in_attributes_come_back(tmp_path: Path) -> 
 def test_attributes_of_a_strangers_folder_set_nothing_but_widths(entry: dict, tmp_path: Path) -> None:
     model, graph = traced(Halves())
     save(tmp_path, model, graph)
-    content = json.loads((tmp_path / ARCHITECTURE).read_text())
-    (tmp_path / ARCHITECTURE).write_text(json.dumps(content | {"attributes": entry}))
+    edit(tmp_path, attributes=entry)
     with pytest.raises(LabError, match="is no width"):
         load(tmp_path, trust=("tests",))
 
@@ -151,14 +152,12 @@ def test_pruning_goes_on_with_the_originals_indices(pruned, tmp_path: Path) -> N
         "torchvision.models.get_model_weights",
         "pruning_lab.models.unet.Tensor",
         "pruning_lab.checkpoint.load",
-        "tests.nets.TwoPaths",
+        "tests.networks.two_paths.TwoPaths",
     ],
 )
 def test_a_folder_from_a_stranger_builds_no_other_thing(target: str, pruned, tmp_path: Path) -> None:
     save(tmp_path, *pruned)
-    content = json.loads((tmp_path / ARCHITECTURE).read_text())
-    content["builder"] = {"target": target, "arguments": {}}
-    (tmp_path / ARCHITECTURE).write_text(json.dumps(content))
+    edit(tmp_path, builder={"target": target, "arguments": {}})
     with pytest.raises(LabError, match=r"trust=|can't be imported") as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
@@ -174,7 +173,10 @@ def test_trust_lets_a_users_own_class_be_built(tmp_path: Path) -> None:
 
 def test_arguments_that_would_fetch_or_read_files_are_taken_back_or_refused(pruned, tmp_path: Path) -> None:
     model, graph = pruned
-    save(tmp_path, model, graph, Builder("timm.create_model", {"model_name": "x", "checkpoint_path": "/tmp/evil"}))
+    save(tmp_path, model, graph)
+    edit(
+        tmp_path, builder={"target": "timm.create_model", "arguments": {"model_name": "x", "checkpoint_path": "/evil"}}
+    )
     with pytest.raises(LabError, match="checkpoint_path"):
         load(tmp_path)
 
@@ -210,6 +212,7 @@ def test_weights_of_another_model_are_refused(pruned, tmp_path: Path) -> None:
     save(tmp_path, *pruned)
     other = save(tmp_path / "other", UNet(classes=3, width=8, depth=2))
     (tmp_path / WEIGHTS).write_bytes((other / WEIGHTS).read_bytes())
+    edit(tmp_path, weights=read_architecture(other)["weights"])
     with pytest.raises(LabError, match="shape"):
         load(tmp_path)
 

@@ -1,11 +1,13 @@
-"""The README's list of knobs is read off conf/."""
+"""The pages of knobs and of the options of importance are read off conf/."""
 
 from pathlib import Path
+from types import ModuleType
 
-from docs.knobs import Knob, read_option, render
+import pytest
+
+from docs import importance_options, knobs
+from docs.knobs import Knob, plain, read_option
 from pruning_lab.tasks.config import conf_folder
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 def written(folder: Path, text: str) -> Path:
@@ -42,5 +44,23 @@ def test_every_knob_of_the_project_has_a_meaning() -> None:
     assert silent == []
 
 
-def test_the_readme_lists_the_knobs_as_they_are() -> None:
-    assert render() in README.read_text(encoding="utf-8"), "run: python -m docs.knobs --into README.md"
+def test_a_list_of_steps_is_one_knob(tmp_path: Path) -> None:
+    option = read_option(written(tmp_path, "# All.\nsteps:\n  - name: A\n    p: 0.3\n  - {name: B}\n"))
+    assert option.knobs == (Knob("steps", "", "All."),)
+
+
+def test_signs_in_a_comment_are_no_markup() -> None:
+    assert plain("|a| * b_i of `c|d_e`") == r"\|a\| \* b\_i of `c|d_e`"
+
+
+@pytest.mark.parametrize("page", [knobs, importance_options], ids=["knobs", "importance"])
+def test_a_page_says_what_conf_says(page: ModuleType, tmp_path: Path) -> None:
+    name = page.__name__
+    assert page.PAGE.read_text(encoding="utf-8") == page.render(), f"run: python -m {name}"
+    assert page.main(["--into", str(tmp_path / "page.md")]) == 0
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == page.render()
+
+
+def test_every_option_of_importance_is_of_a_kind() -> None:
+    options = sorted((conf_folder() / "importance").glob("*.yaml"))
+    assert {importance_options.kind_of(path) for path in options} == importance_options.KINDS.keys()

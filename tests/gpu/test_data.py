@@ -11,7 +11,7 @@ from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.losses import CrossEntropy
 from tests.data.fakes import array_data
 from tests.gpu.conftest import waits
-from tests.small import TinyNet, make_batches
+from tests.networks.tiny import TinyNet, make_batches
 
 pytestmark = pytest.mark.gpu
 

@@ -12,8 +12,8 @@ from pruning_lab.graph.proof.trial_cuts import verify
 from pruning_lab.models import UNet
 from pruning_lab.resources.latency import measure_in_turns
 from pruning_lab.training.compute import ComputeSettings
-from tests.graph.networks import make
 from tests.graph.proof.test_trial_cuts import IMAGE, Checks, Splits
+from tests.networks.constructs import make
 
 pytestmark = pytest.mark.gpu
 

@@ -13,7 +13,7 @@ from pruning_lab.importance import check_scores
 from pruning_lab.models import UNet
 from tests.gpu.conftest import waits
 from tests.importance import test_family as family
-from tests.importance.nets import batches, build
+from tests.networks.scored import batches, build
 
 pytestmark = pytest.mark.gpu
 

@@ -23,7 +23,7 @@ from pruning_lab.training.loop import NonFiniteLossError, TaskLoss, train
 from pruning_lab.training.losses import cross_entropy_dice
 from pruning_lab.training.schedules import cosine
 from tests.gpu.conftest import waits
-from tests.small import TinyNet, make_batches, same_state, state_of
+from tests.networks.tiny import TinyNet, make_batches, same_state, state_of
 
 pytestmark = pytest.mark.gpu
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import all_understood, cut_against_masked, draw
-from tests.graph.random_networks import SIZE, networks
+from tests.networks.drawn import SIZE, networks
 
 IMAGE = torch.randn(2, 3, SIZE, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

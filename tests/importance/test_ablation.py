@@ -15,7 +15,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.importance import Ablation, cross_entropy, main_output
-from tests.importance.nets import CLASSES, EXAMPLE, NETS, batches, build
+from tests.networks.scored import CLASSES, EXAMPLE, NETS, batches, build
 
 Data = list[tuple[Tensor, Tensor]]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import Apoz, Chip, HRank, Importance, MeanActivation
-from tests.importance.nets import EXAMPLE, NETS, batches, build
+from tests.networks.scored import EXAMPLE, NETS, batches, build
 
 
 def reads_of(model: nn.Module, graph: ChannelGraph) -> dict[int, list[list[Tensor]]]:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pruning_lab.checkpoint.folder import Builder, save
+from pruning_lab.checkpoint import Builder, save
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance.controls.at_widths import RandomAtWidths
 from pruning_lab.tasks.controls import random_at_widths
-from tests.importance.nets import EXAMPLE, build
+from tests.networks.scored import EXAMPLE, build
 
 
 def by_steps(method: RandomAtWidths, net: str, count: int) -> ChannelGraph:
@@ -64,7 +64,7 @@ def test_widths_are_read_from_a_runs_folder(tmp_path: Path) -> None:
     model = build("residual")
     graph = ChannelGraph.trace(model, EXAMPLE)
     cut(model, graph, [int(graph.layers["stem"][1]), *graph.layers["expand"][[0, 2]].tolist()])
-    save(tmp_path / "model", model, graph, Builder("tests.Residual"))
+    save(tmp_path / "model", model, graph, Builder("tests.Residual"), prove=False)
     method = random_at_widths(str(tmp_path), seed=3)
     assert method == RandomAtWidths(graph.widths, seed=3)
     assert by_steps(method, "residual", 100).widths == graph.widths
@@ -89,6 +89,6 @@ def test_widths_of_another_model_are_told(change: dict[str, int], told: str) -> 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"architecture\.json does not exist"):
         random_at_widths(tmp_path)
-    save(tmp_path / "model", build("chain"), None, Builder("tests.Chain"))
+    save(tmp_path / "model", build("chain"), None, Builder("tests.Chain"), prove=False)
     with pytest.raises(LabError, match=r"importance\.run: .*tells no widths"):
         random_at_widths(tmp_path)

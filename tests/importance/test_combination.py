@@ -28,7 +28,7 @@ from pruning_lab.importance import (
     WeightNorm,
 )
 from pruning_lab.resources.counting import measure
-from tests.importance.nets import EXAMPLE, batches, build
+from tests.networks.scored import EXAMPLE, batches, build
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import Function, Importance, LargestLayerRandom, Random, Uniform, WeightNorm
-from tests.importance.nets import EXAMPLE, batches, build
+from tests.networks.scored import EXAMPLE, batches, build
 
 
 def lowest(scores: Tensor, graph: ChannelGraph, count: int) -> list[int]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import Downstream, Random, Taylor, WeightNorm
-from tests.importance.nets import EXAMPLE, NETS, batches, build
+from tests.networks.scored import EXAMPLE, NETS, batches, build
 
 Normalize = Callable[[Tensor], Tensor]
 Scores = dict[str, Tensor]

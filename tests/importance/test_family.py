@@ -15,7 +15,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import Importance, check_scores
 from pruning_lab.importance.controls.at_widths import RandomAtWidths
-from tests.importance.nets import EXAMPLE, NETS, batches, build, regrouped
+from tests.networks.scored import EXAMPLE, NETS, batches, build, regrouped
 
 
 @dataclass(frozen=True)

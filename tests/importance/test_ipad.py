@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import Ipad
-from tests.importance.nets import EXAMPLE, NETS, batches, build
+from tests.networks.scored import EXAMPLE, NETS, batches, build
 
 
 def kernel_of(module: nn.Module, filter_index: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pruning_lab import importance
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
-from tests.importance.nets import EXAMPLE, batches, build
+from tests.networks.scored import EXAMPLE, batches, build
 from tests.paths import CONF
 
 

@@ -16,7 +16,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.importance import GroupMagnitude, TorchPruning, check_scores, main_output
 from pruning_lab.models import UNet
-from tests.importance.nets import EXAMPLE, batches, build
+from tests.networks.scored import EXAMPLE, batches, build
 
 peer = pytest.importorskip("torch_pruning")
 

@@ -9,7 +9,7 @@ import torch
 
 from pruning_lab.importance import check_scores
 from pruning_lab.tasks.config import build, fill_null
-from tests.nets import traced
+from tests.networks.two_paths import traced
 from tests.paths import CONF
 from tests.tasks.test_config import composed
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import BnScale, FilterImportance, Fpgm, GroupMagnitude, Lamp, WeightNorm
-from tests.importance.nets import EXAMPLE, NETS, build
 from tests.importance.test_ipad import kernel_of
+from tests.networks.scored import EXAMPLE, NETS, build
 
 
 def naive_norm(kernels: list[Tensor], p: int, per_weight: bool) -> list[float]:

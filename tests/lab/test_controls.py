@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_lab.checkpoint import load, read_architecture
+from pruning_lab.checkpoint import Builder, load, read_architecture
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab import controls
 from pruning_lab.lab import loop as lab
@@ -21,7 +21,7 @@ from pruning_lab.selection.stopping import All
 from pruning_lab.tasks.controls import random_at_widths
 from pruning_lab.training.distillation import SoftTargets
 from pruning_lab.training.recovery import BaseTraining
-from tests.labs import Recorder, tiny_lab
+from tests.networks.labs import Recorder, tiny_lab
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,10 @@ class TestTrainLonger:
         assert history[-1]["val/loss"] < history[0]["val/loss"]
 
 
+def chain() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+
+
 class TestFlat:
     def test_its_width_gives_the_number_of_weights_that_is_nearest(self, run: Run) -> None:
         experiment = control_lab(run, "flat-search")
@@ -150,10 +154,8 @@ class TestFlat:
         assert experiment.output.tracker.tags["control"] == "flat"
 
     def test_it_stands_beside_a_base_of_another_kind(self, run: Run) -> None:
-        def chain() -> nn.Module:
-            return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
-
-        changes = {"build": chain, "base_recipe": {"model": "chain"}}
+        builder = Builder("tests.lab.test_controls.chain")
+        changes = {"build": chain, "builder": builder, "base_recipe": {"model": "chain"}}
         experiment = control_lab(run, "flat-chain", **changes)
         cards = replace(run.cards, base_hash=controls.hash_of_base(experiment))
         controls.flat(experiment, replace(run, cards=cards))

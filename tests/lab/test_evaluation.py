@@ -10,7 +10,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.lab.evaluation import BAND, band, counts_of, evaluate
 from pruning_lab.lab.validation import segmentation_scores
 from pruning_lab.training.compute import ComputeSettings
-from tests.small import TinyNet, make_batches
+from tests.networks.tiny import TinyNet, make_batches
 
 
 def test_scores_of_a_case_that_can_be_counted_by_hand() -> None:

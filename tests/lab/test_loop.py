@@ -16,7 +16,7 @@ from pruning_lab.lab.output.history import History
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.stopping import All
 from pruning_lab.training.loop import NonFiniteLossError
-from tests.labs import Recorder, scoring, tiny_lab
+from tests.networks.labs import Recorder, scoring, tiny_lab
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,12 @@ import pytest
 import yaml
 
 from pruning_lab import lab
-from pruning_lab.checkpoint import load
-from pruning_lab.checkpoint.folder import Builder
+from pruning_lab.checkpoint import Builder, load
 from pruning_lab.data import Augmentation, Folder
 from pruning_lab.data.reading import read_image
 from pruning_lab.data.scaling import Scale
 from pruning_lab.models import UNet
-from tests.labs import CLASSES, SIZE, Squares, tiny_lab
+from tests.networks.labs import CLASSES, SIZE, Squares, tiny_lab
 from tests.paths import CONF
 
 

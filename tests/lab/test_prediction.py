@@ -14,7 +14,7 @@ from pruning_lab.data.scaling import Scale
 from pruning_lab.lab.input_facts import InputFacts, checkpoint_folder
 from pruning_lab.lab.prediction import Predictor, predict
 from pruning_lab.models import UNet
-from tests.small import TinyNet
+from tests.networks.tiny import TinyNet
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 FACTS = InputFacts(MEAN, STD)

@@ -15,7 +15,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.importance import MovingAverage, WeightNorm
 from pruning_lab.lab.rehearsal import rehearse
 from pruning_lab.training.losses import CrossEntropy
-from tests.labs import squares, tiny_lab
+from tests.networks.labs import squares, tiny_lab
 
 
 class Net(nn.Module):

@@ -24,7 +24,7 @@ from pruning_lab.lab.resume import resume
 from pruning_lab.lab.saved_state import save_state, saved_state
 from pruning_lab.lab.start import claimed, tracked
 from pruning_lab.lab.state import RunState
-from tests.labs import Recorder, tiny_lab
+from tests.networks.labs import Recorder, tiny_lab
 
 METHODS: dict[str, Callable[[], Importance]] = {
     "taylor": Taylor,

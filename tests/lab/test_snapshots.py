@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.snapshots import Snapshots
-from tests.small import TinyNet, same_state, state_of
+from tests.networks.tiny import TinyNet, same_state, state_of
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.state import RunState
 from pruning_lab.lab.step import finish_step
 from pruning_lab.resources.latency import LatencyPlan
-from tests.labs import tiny_lab
+from tests.networks.labs import tiny_lab
 
 
 def one_step(experiment: Experiment, state: RunState) -> dict[str, float]:

@@ -7,7 +7,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.lab.validation import Validator, confusion_matrix, segmentation_scores
 from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.losses import CrossEntropy
-from tests.small import TinyNet, make_batches, same_state, state_of
+from tests.networks.tiny import TinyNet, make_batches, same_state, state_of
 
 NAMES = ("background", "iris", "pupil")
 

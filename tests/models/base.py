@@ -13,7 +13,7 @@ from pruning_lab.checkpoint import load, save
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import all_understood
-from tests.nets import random_groups
+from tests.networks.two_paths import random_groups
 
 
 class NetworkTests:

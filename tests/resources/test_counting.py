@@ -10,7 +10,7 @@ from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.models import DeepLabV3, UNet
 from pruning_lab.resources.counting import measure, savings
 from pruning_lab.resources.running_totals import RunningTotals
-from tests.nets import TwoPaths, random_groups, traced
+from tests.networks.two_paths import TwoPaths, random_groups, traced
 
 MODELS = {
     "two paths": lambda: TwoPaths(),

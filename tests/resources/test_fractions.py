@@ -21,8 +21,8 @@ from pruning_lab.resources.table import COUNTED
 from pruning_lab.selection.amounts import ShareOf
 from pruning_lab.selection.selection import Selection
 from pruning_lab.selection.stopping import All
-from tests.labs import Recorder, tiny_lab
-from tests.nets import traced
+from tests.networks.labs import Recorder, tiny_lab
+from tests.networks.two_paths import traced
 
 
 def test_the_clock_is_read_once_and_only_when_latency_is_asked_for() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pruning_lab.common.errors import LabError
 from pruning_lab.resources.counting import LayerResources, measure, savings_of
 from pruning_lab.resources.table import BY_LAYER, COUNTED, MEASURED, RANKED, RESOURCES, TABLE, check_resource, spelled
-from tests.nets import traced
+from tests.networks.two_paths import traced
 
 
 def test_every_resource_is_counted_or_measured() -> None:

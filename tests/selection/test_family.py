@@ -15,7 +15,7 @@ from pruning_lab.selection import All, AnyOf, Budget, Groups, Selection, ShareOf
 from pruning_lab.selection.amounts import Amount
 from pruning_lab.selection.floors import LayerFloors
 from pruning_lab.selection.stopping import StopRule
-from tests.nets import traced
+from tests.networks.two_paths import traced
 
 AMOUNTS: dict[str, Amount] = {
     "groups": Groups(3),

@@ -1,11 +1,14 @@
 """Floors: by module first, then by type, else not cut."""
 
 import pytest
+import torch
+from torch import nn
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources.counting import measure
 from pruning_lab.selection.floors import Floors
-from tests.nets import traced
+from tests.networks.two_paths import traced
 
 
 def resolve(**entries: dict) -> dict[tuple[str, str], float]:
@@ -59,3 +62,35 @@ def test_mistakes_name_the_entry(entries: dict, told: str) -> None:
 
 def test_a_parameter_that_is_no_module_has_the_type_parameter() -> None:
     assert Floors(by_type={"Parameter": 0.5}).lookup("free", "Parameter") == {"filters": 0.5}
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution of a library's own, as timm's Conv2dSame."""
+
+
+def resolved(layer: nn.Module, **by_type: float) -> float:
+    """The filters that must stay of a layer of 8."""
+    model = nn.Sequential(layer, nn.ReLU(), nn.Conv2d(8, 2, 1)).eval()
+    graph = ChannelGraph.trace(model, torch.zeros(1, 3, 8, 8))
+    return Floors(by_type=by_type).resolve(model, graph, measure(graph)).least["filters", "0"]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 8, 3, padding=1),
+        PaddedConv2d(3, 8, 3, padding=1),
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 8, 3, padding=1)),
+        nn.utils.parametrizations.spectral_norm(PaddedConv2d(3, 8, 3, padding=1)),
+        nn.utils.prune.random_unstructured(nn.Conv2d(3, 8, 3, padding=1), "weight", 0.2),
+    ],
+    ids=["itself", "subclass", "parametrized", "parametrized subclass", "masked"],
+)
+def test_a_class_that_inherits_has_its_parents_floor(layer: nn.Module) -> None:
+    assert resolved(layer, Conv2d=0.25) == 2
+
+
+def test_the_nearest_class_counts() -> None:
+    assert resolved(PaddedConv2d(3, 8, 1), Conv2d=0.25, PaddedConv2d=0.5) == 4
+    assert resolved(nn.Conv2d(3, 8, 1), PaddedConv2d=0.5) == 8
+    assert resolved(PaddedConv2d(3, 8, 1), ConvTranspose2d=0.25) == 8

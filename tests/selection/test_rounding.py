@@ -15,7 +15,7 @@ from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.rounding import Rounding
 from pruning_lab.selection.selection import Selection
 from pruning_lab.selection.stopping import All
-from tests.nets import traced
+from tests.networks.two_paths import traced
 
 
 class Tied(nn.Module):

@@ -12,7 +12,7 @@ from pruning_lab.selection.amounts import Groups, Progress, ShareOf, ShareOfGrou
 from pruning_lab.selection.floors import Floors, LayerFloors
 from pruning_lab.selection.selection import Choice, Selection
 from pruning_lab.selection.stopping import All, StopRule
-from tests.nets import traced
+from tests.networks.two_paths import traced
 
 NO_FLOORS = LayerFloors({})
 

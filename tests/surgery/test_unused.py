@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.checkpoint.folder import ARCHITECTURE, load, read_architecture, save
+from pruning_lab.checkpoint import load, read_architecture, save
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.surgery.unused import WithoutUnused, drop, drop_unused, dropped, unused_text, unused_weights
-from tests.nets import random_groups, traced
+from tests.checkpoint.folders import edit
+from tests.networks.two_paths import random_groups, traced
 
 IMAGE = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
 
@@ -62,8 +63,7 @@ def test_a_folder_that_drops_what_there_is_not_is_damaged(tmp_path: Path) -> Non
     model, _ = traced(Wasteful())
     drop_unused(model, IMAGE)
     save(tmp_path, model)
-    path = tmp_path / ARCHITECTURE
-    path.write_text(path.read_text().replace('"left"', '"right"'))
+    edit(tmp_path, dropped=["right"])
     with pytest.raises(LabError, match="Wasteful has no part right"):
         load(tmp_path, trust=("tests",))
 

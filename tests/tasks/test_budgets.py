@@ -14,7 +14,7 @@ from pruning_lab.lab.output.history import History
 from pruning_lab.lab.several_budgets import prune_to_each
 from pruning_lab.selection.stopping import All
 from pruning_lab.tasks.report.run_search import find_runs
-from tests.labs import Recorder, tiny_lab
+from tests.networks.labs import Recorder, tiny_lab
 from tests.tasks.test_assembly import perform
 
 TIMES = ("seconds", "latency")
@@ -25,6 +25,7 @@ def told(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if not any(word in name for word in TIMES)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("importance", [lambda: Random(3), lambda: MovingAverage(Random(3))])
 def test_shared_steps_end_as_the_runs_made_alone_do(tmp_path: Path, importance: Callable[[], Importance]) -> None:
     def lab_to(limit: float, way: str, tracker: Recorder) -> Experiment:

@@ -12,9 +12,13 @@ from pruning_lab.tasks.config import check_keys, conf_folder, fill_null, flat_pa
 
 CONF = conf_folder()
 NEEDED = {
+    "augmentation=function": ["augmentation.path=docs.examples.augmentation.rolled"],
+    "data=cityscapes": ["data.root=x"],
+    "data=coco": ["data.root=x"],
     "data=folder": ["data.root=x"],
     "data=oxford_pet": ["data.root=x"],
     "data=voc": ["data.root=x"],
+    "data=voc_own": ["data.root=x"],
     "model=custom": ["model._target_=torch.nn.Identity"],
     "importance=function": ["importance.path=a.b"],
     "importance=random_at_widths": ["importance.run=x"],

@@ -11,7 +11,7 @@ import torch
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.training.bases import base_hash, code_version, load_or_train
-from tests.small import TinyNet, same_state, state_of
+from tests.networks.tiny import TinyNet, same_state, state_of
 
 PARTS = {"model": {"width": 4, "depth": 2}, "seed": 1, "weights": None, "rates": [0.1, 2]}
 

@@ -15,7 +15,7 @@ from pruning_lab.training.compute import (
     seed_everything,
     set_random_state,
 )
-from tests.small import TinyNet
+from tests.networks.tiny import TinyNet
 
 
 def draw() -> tuple[float, float, float]:

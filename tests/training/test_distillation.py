@@ -25,8 +25,8 @@ from pruning_lab.training.distillation import (
 )
 from pruning_lab.training.loop import Objective, TaskLoss, train
 from pruning_lab.training.losses import CrossEntropy
-from tests.importance.nets import EXAMPLE, build
-from tests.small import TinyNet, make_batches, same_state, state_of
+from tests.networks.scored import EXAMPLE, build
+from tests.networks.tiny import TinyNet, make_batches, same_state, state_of
 
 METHODS = {
     "soft_targets": SoftTargets,

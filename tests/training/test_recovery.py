@@ -10,7 +10,7 @@ from pruning_lab.training.loop import TaskLoss
 from pruning_lab.training.losses import CrossEntropy
 from pruning_lab.training.recovery import BaseTraining, Recovery
 from pruning_lab.training.schedules import linear
-from tests.small import TinyNet, make_batches
+from tests.networks.tiny import TinyNet, make_batches
 
 adam = partial(Adam, lr=0.01)
 

@@ -18,7 +18,7 @@ from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.loop import NonFiniteLossError, TaskLoss, TrainReport, train
 from pruning_lab.training.losses import CrossEntropy
 from pruning_lab.training.schedules import linear
-from tests.small import TinyNet, make_batches, same_state, state_of
+from tests.networks.tiny import TinyNet, make_batches, same_state, state_of
 
 OPTIMIZERS = {
     "sgd": SGD,

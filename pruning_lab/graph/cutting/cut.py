@@ -6,7 +6,7 @@ down changes its width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph.cutting.held_tensors import Holders, Modules, held_tensor, holders_of
-from pruning_lab.graph.cutting.module_sizes import fit_attributes
+from pruning_lab.graph.cutting.module_sizes import channel_attribute, fit_attributes
 from pruning_lab.graph.cutting.slices import Kept, kept_part
 from pruning_lab.graph.structure.channels import Channels, Groups
 from pruning_lab.graph.structure.id_rows import Remaining
@@ -47,7 +47,7 @@ def cut(model: nn.Module, graph: Channels, groups: Groups, optimizer: torch.opti
     if optimizer is not None:
         _replace_in_optimizer(optimizer, changes, replaced)
     graph.become(graph.left_by(left))
-    _update_modules(modules, graph, [change.name for change in changes])
+    _update_modules(modules, graph, changes, holders)
 
 
 Keep = dict[int, Kept]
@@ -137,14 +137,25 @@ def _replace_in_optimizer(optimizer: torch.optim.Optimizer, changes: list[Change
             }
 
 
-def _update_modules(modules: Modules, graph: Channels, changed: Iterable[str]) -> None:
+def _groups_of(graph: Channels, layer: str) -> int | None:
+    groups = graph.group_counts.get(layer)
+    return None if groups is None else len(groups)
+
+
+def _update_modules(modules: Modules, graph: Channels, changes: list[Change], holders: Holders) -> None:
     """Let the account that modules keep of their sizes agree with their tensors."""
-    for owner in {name.rpartition(".")[0].removesuffix(".parametrizations.weight") for name in changed}:
-        groups = graph.group_counts.get(owner)
-        fit_attributes(modules[owner], None if groups is None else len(groups))
+    for owner in {change.name.rpartition(".")[0].removesuffix(".parametrizations.weight") for change in changes}:
+        fit_attributes(modules[owner], _groups_of(graph, owner))
+    shared = [change for change in changes if len(holders[id(change.tensor)]) > 1]
+    if shared:
+        holding = {
+            id(places): module for module in modules.values() for places in (module._parameters, module._buffers)
+        }
+        for change in shared:
+            for places, _ in holders[id(change.tensor)]:
+                fit_attributes(holding[id(places)], _groups_of(graph, change.name.rpartition(".")[0]))
     for name, row in graph.channel_counts.items():
-        module = modules[name]
-        if isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.num_features != len(row):
-            module.num_features = len(row)
+        if attribute := channel_attribute(modules[name]):
+            setattr(modules[name], attribute, len(row))
     for held in graph.held:
         setattr(modules[held.module], held.attribute, held.value(getattr(modules[held.module], held.attribute)))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    pass
 
 
 def fit_attributes(module: nn.Module, groups: int | None = None) -> dict[str, Any]:
@@ -26,6 +23,13 @@ def fit_attributes(module: nn.Module, groups: int | None = None) -> dict[str, An
     return sizes
 
 
+def channel_attribute(module: nn.Module) -> str:
+    """The attribute in which a normalization keeps its number of channels; empty for other modules."""
+    if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)):
+        return "num_features"
+    return "num_channels" if isinstance(module, nn.GroupNorm) else ""
+
+
 def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
     weight = _held_weight(module)
     if isinstance(module, nn.modules.conv._ConvNd):
@@ -40,7 +44,7 @@ def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
         return {} if known is None else {"num_features": len(known)}
     if isinstance(module, nn.GroupNorm) and weight is not None:
         return {"num_channels": len(weight)}
-    if isinstance(module, nn.LayerNorm) and weight is not None:
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and weight is not None:
         return {"normalized_shape": tuple(weight.shape)}
     if isinstance(module, nn.PReLU):
         return {"num_parameters": len(module.weight)}

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.common.copies import light_copy_of
-from pruning_lab.common.errors import LabError, first_line
-from pruning_lab.common.modules import in_mode, tensors_in
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.modules import in_mode, tensors_in, told
 from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask
@@ -237,7 +237,7 @@ class _TrialCuts:
         try:
             apart = _compare(model, self.graph, removed, inputs, self.reading, removed)
         except Exception as error:  # whatever the model's own code raises is the answer
-            return f"a cut raises {type(error).__name__}: {first_line(error)}"
+            return f"a cut raises {told(error)}"
         # Where the output is not finite there is nothing to compare, and the cut has run.
         return f"a cut changes the output by {apart:.0e}" if apart > tolerance else None
 

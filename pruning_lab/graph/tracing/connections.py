@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError, first_line
-from pruning_lab.common.modules import in_mode, random_kept
+from pruning_lab.common.modules import in_mode, random_kept, told
 from pruning_lab.graph.tracing.interpreter import Interpreter, Links
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.recording import TraceError
@@ -157,7 +157,7 @@ def _record(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[_Call]:
             model(*inputs)
     except Exception as error:
         raise TraceError(
-            f"{type(model).__name__} does not run on example_input: {type(error).__name__}: {first_line(error)} "
+            f"{type(model).__name__} does not run on example_input: {told(error)} "
             "(give it an input of the shape that the model takes)"
         ) from error
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pruning_lab.common.modules import layer_name
+from pruning_lab.common.modules import layer_name, naming
 from pruning_lab.graph.structure.flows import Flow
 from pruning_lab.graph.tracing.tape import Step, Tape
 
@@ -72,7 +72,7 @@ def applications(tape: Tape, made_of: dict[Step, tuple[str, ...]]) -> dict[Step,
             continue
         for activation, weight in orders:
             if made_of.get(weight) and activation not in made_of:
-                found[step] = Application(layer_name(made_of[weight][0]), activation, weight)
+                found[step] = Application(layer_name(naming(made_of[weight])), activation, weight)
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pruning_lab.common.modules import layer_name
+from pruning_lab.common.modules import layer_name, naming
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.labels import FIXED, LabelSpace
 from pruning_lab.graph.tracing.tape import Step, Tape, ancestors, replaced
@@ -168,7 +168,7 @@ class Interpreter:
         if not weight.parameters:
             return ""
         alike = [name for name in weight.parameters if self.tensors[name].shape == weight.shape]
-        name = layer_name((alike or sorted(weight.parameters, key=self._size))[-1 if not alike else 0])
+        name = layer_name(naming(alike) if alike else sorted(weight.parameters, key=self._size)[-1])
         self.layers.setdefault(name, filters)
         return name
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.common.copies import light_copy_of
-from pruning_lab.common.errors import LabError, first_line
-from pruning_lab.common.modules import random_kept, tensors_in
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.modules import random_kept, tensors_in, told
 from pruning_lab.graph.tracing.recorder import Recorder
 from pruning_lab.graph.tracing.rules import recorded_whole
 from pruning_lab.graph.tracing.tape import Tape
@@ -67,9 +67,7 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
 
 def _told(model: nn.Module, training: bool, error: Exception, mend: str) -> TraceError:
     mode = " in training mode, in which alone some of its layers run" if training else ""
-    return TraceError(
-        f"{type(model).__name__} can't be traced{mode}: {type(error).__name__}: {first_line(error)} ({mend})"
-    )
+    return TraceError(f"{type(model).__name__} can't be traced{mode}: {told(error)} ({mend})")
 
 
 def _names(model: nn.Module, copied: nn.Module) -> dict[int, str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.common.modules import submodule
+from pruning_lab.common.modules import submodule, weight_of
 from pruning_lab.graph import ChannelGraph
 
 
@@ -31,8 +31,7 @@ def norms(rows: Tensor, p: int) -> Tensor:
 
 def _kernels(model: nn.Module, graph: ChannelGraph, layer: str) -> Tensor:
     module = submodule(model, layer)
-    weight = model.get_parameter(layer) if module is None else cast(Tensor, module.weight)
-    weight = weight.detach()
+    weight = (model.get_parameter(layer) if module is None else weight_of(module)).detach()
     if getattr(module, "transposed", False):
         groups = cast(int, module.groups)  # type: ignore[union-attr]
         blocks = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pruning_lab.common.copies import copy_of
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
-from pruning_lab.importance import Importance, Uniform, check_scores
+from pruning_lab.importance import Importance, Uniform, score
 from pruning_lab.resources.counting import measure
 from pruning_lab.resources.fractions import Fractions
 from pruning_lab.resources.latency import measure_in_turns
@@ -95,11 +95,10 @@ def try_budget(
 def _scores(importance: Importance, model: nn.Module, graph: ChannelGraph) -> tuple[Importance, Tensor]:
     """A method's scores, float [n_groups], or those of uniform shares; and the method that gave them."""
     try:
-        scores = importance(model, graph, _NoImages())
+        return importance, score(importance, model, graph, _NoImages())
     except _ImagesNeededError:
         importance = Uniform()
-        scores = importance(model, graph, ())
-    return importance, check_scores(scores, graph, importance)
+        return importance, score(importance, model, graph, ())
 
 
 def _known(costs: Fractions) -> dict[str, float]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.files import write_atomically
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import Ablation, Importance, check_scores
+from pruning_lab.importance import Ablation, Importance, score
 from pruning_lab.importance.scopes import first_layers
 from pruning_lab.lab.base_model import hash_of_base
 from pruning_lab.lab.experiment import Experiment
@@ -142,7 +142,7 @@ def agreement(setup: ScoringSetup, truth: AblationScores, name: str, importance:
     started = time.perf_counter()
     try:
         method: Importance = build(OmegaConf.create(dict(importance)))
-        scores = check_scores(method(setup.model, setup.graph, setup.batches), setup.graph, method)
+        scores = score(method, setup.model, setup.graph, setup.batches)
     except LabError as error:
         return _record(setup, name, None, math.nan, str(error))
     seconds = time.perf_counter() - started

@@ -1,6 +1,6 @@
 """Puts the tables of finished reports into a Markdown file, from their CSVs. Reads no run and computes no score.
 
-python -m pruning_lab.tasks.report.study outputs/runs/report/<report> --into README.md
+python -m pruning_lab.tasks.report.study outputs/runs/report/<report> --into docs/study.md
 """
 
 from __future__ import annotations

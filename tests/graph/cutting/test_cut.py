@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
+from pruning_lab.common.copies import copy_of
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.cutting.module_sizes import fit_attributes
 from tests.graph.helpers import draw
-from tests.graph.networks import make
+from tests.networks.constructs import make
 
 
 def kept(graph: ChannelGraph, removed: Tensor, name: str, tensor: Tensor) -> Tensor:
@@ -217,3 +220,54 @@ def test_hooks_and_old_losses_survive_a_cut() -> None:
     model(*inputs).square().mean().backward()
     optimizer.step()
     assert seen == [8, 6]
+
+
+def pruned_by(how: str) -> nn.Module:
+    """A small network whose second convolution wears what torch.nn.utils.prune leaves on."""
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+    if how == "unstructured":
+        prune.random_unstructured(first, "weight", 0.3)
+        prune.random_unstructured(second, "weight", 0.3)
+    elif how == "structured":
+        prune.ln_structured(second, "weight", 0.3, n=2, dim=0)
+    else:
+        prune.l1_unstructured(second, "weight", 0.3)
+        prune.random_unstructured(second, "bias", 0.3)
+    return nn.Sequential(first, nn.BatchNorm2d(8), nn.ReLU(), second, nn.ReLU(), nn.Conv2d(8, 2, 1)).eval()
+
+
+@pytest.mark.parametrize("how", ["unstructured", "structured", "bias"])
+def test_masks_that_were_left_on_are_cut_along(how: str) -> None:
+    model, image = pruned_by(how), torch.randn(1, 3, 8, 8)
+    graph = ChannelGraph.trace(model, image)
+    assert list(graph.layers) == ["0", "3", "5"]
+    gone = graph.layers["0"][:3].tolist() + graph.layers["3"][:2].tolist()
+    reference = copy_of(model)
+    mask(reference, graph, gone)
+    cut(model, graph, gone)
+    torch.testing.assert_close(model(image), reference(image))
+    second = model[3]
+    assert second.weight_mask.shape == second.weight_orig.shape == second.weight.shape == (6, 5, 3, 3)
+    assert (second.in_channels, second.out_channels) == (5, 6)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("kind", [nn.GroupNorm, nn.InstanceNorm2d, nn.BatchNorm2d])
+def test_normalizations_know_their_channels_whether_they_hold_a_tensor_or_not(kind: Any, affine: bool) -> None:
+    norm = kind(4, 16, affine=affine) if kind is nn.GroupNorm else kind(16, affine=affine)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), norm, nn.Conv2d(16, 2, 1)).eval()
+    graph = ChannelGraph.trace(model, torch.randn(1, 3, 8, 8))
+    cut(model, graph, [int(graph.prunable.nonzero()[0])])
+    known = norm.num_channels if kind is nn.GroupNorm else norm.num_features
+    assert known == model[0].out_channels == model[2].in_channels < 16
+
+
+def test_modules_that_share_a_weight_all_know_its_size() -> None:
+    one, other = nn.Conv2d(8, 8, 1, bias=False), nn.Conv2d(8, 8, 1, bias=False)
+    other.weight = one.weight
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), one, nn.ReLU(), other, nn.Conv2d(8, 2, 1)).eval()
+    graph = ChannelGraph.trace(model, torch.randn(1, 3, 8, 8))
+    cut(model, graph, [int(graph.prunable.nonzero()[0])])
+    assert other.weight is one.weight
+    assert (other.in_channels, other.out_channels) == (one.in_channels, one.out_channels) == (7, 7)

@@ -9,7 +9,7 @@ from torch import nn
 from pruning_lab.graph.build import read_graph
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.proof.masked_reference import run_without
-from tests.graph.networks import conv
+from tests.networks.constructs import conv
 
 
 @pytest.mark.parametrize("middle", ["weight norm", "einsum"])

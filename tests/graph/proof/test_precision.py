@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.checkpoint import Builder
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.importance import Ablation
 from pruning_lab.lab import loop as lab
 from pruning_lab.models import UNet
-from tests.labs import tiny_lab
-from tests.nets import random_groups
+from tests.networks.labs import tiny_lab
+from tests.networks.two_paths import random_groups
 
 
 def rounded(tensor: Tensor) -> Tensor:
@@ -76,7 +77,8 @@ def test_the_proof_of_a_cut_is_not_disturbed_by_rounding() -> None:
 @pytest.mark.usefixtures("ten_bits")
 def test_a_run_proves_its_first_cut(tmp_path: Path) -> None:
     arguments = {"in_channels": 3, "classes": 2, "width": 32, "depth": 3}
-    summary = lab.prune(tiny_lab(tmp_path, build=lambda: UNet(**arguments), base_recipe={"model": arguments}))
+    builder = Builder("pruning_lab.models.UNet", arguments)
+    summary = lab.prune(tiny_lab(tmp_path, build=builder.build, builder=builder, base_recipe={"model": arguments}))
     assert summary["budget_met"] == 1
 
 

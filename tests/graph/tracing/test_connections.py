@@ -12,7 +12,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import cut_against_masked, draw
-from tests.graph.networks import Apply, conv, make, slope
+from tests.networks.constructs import Apply, conv, make, slope
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

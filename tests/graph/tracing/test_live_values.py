@@ -11,8 +11,8 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.models import UNet
 from pruning_lab.resources.counting import measure, memory_savings
-from tests.graph.networks import slope
-from tests.nets import TwoPaths, random_groups, traced
+from tests.networks.constructs import slope
+from tests.networks.two_paths import TwoPaths, random_groups, traced
 
 
 class Shuffled(nn.Module):

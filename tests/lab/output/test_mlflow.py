@@ -223,6 +223,7 @@ def test_a_new_experiment_has_a_saved_view_of_the_score_against_flops(shared_roo
     assert view["globalLineChartConfig"]["selectedXAxisMetricKey"] == "resources/flops_fraction"
 
 
+@pytest.mark.slow
 def test_several_processes_may_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from pruning_lab.lab.output.mlflow import MlflowTracker\n"

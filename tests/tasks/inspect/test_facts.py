@@ -14,7 +14,7 @@ from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.selection import Selection
 from pruning_lab.selection.stopping import All, AnyOf, StopRule
 from pruning_lab.tasks.inspect.facts import Inspection, inspect_model, reads_of, runs_of
-from tests.nets import TwoPaths, traced
+from tests.networks.two_paths import TwoPaths, traced
 
 
 def inspected(

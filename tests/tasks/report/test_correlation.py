@@ -14,7 +14,7 @@ from pruning_lab.importance.scopes import first_layers
 from pruning_lab.models import UNet
 from pruning_lab.tasks.report import correlation as judging
 from pruning_lab.tasks.report.correlation import ScoringSetup, ablation_scores_of, agreement, correlations
-from tests.small import make_batches
+from tests.networks.tiny import make_batches
 
 
 @pytest.fixture(scope="module")

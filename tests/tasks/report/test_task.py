@@ -32,6 +32,7 @@ def report(root: Path, name: str, *overrides: str) -> Path:
     return root / name
 
 
+@pytest.mark.slow
 def test_a_study_becomes_tables_correlations_and_figures(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = report(root, "report")
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}

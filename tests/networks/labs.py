@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pruning_lab.checkpoint.folder import Builder
+from pruning_lab.checkpoint import Builder
 from pruning_lab.data import Augmentation, Loaders, SegmentationData
 from pruning_lab.importance import WeightNorm
 from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
