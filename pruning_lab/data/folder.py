@@ -77,6 +77,7 @@ class Folder(SegmentationData):
             channels=read.channels,
             scale=read.scale,
             resized=read.resized,
+            file_size=read.file_size,
             about=read.about,
             train=read.splits["train"],
             val=read.splits["val"],

@@ -109,6 +109,7 @@ def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> N
         "scale": None if lab.data.dataset.scale is None else asdict(lab.data.dataset.scale),
         "input": list(lab.example().shape),
         "resized": lab.data.dataset.resized,
+        "file_size": None if lab.data.dataset.file_size is None else list(lab.data.dataset.file_size),
         "step": chosen.step,
         "base_hash": state.base_hash,
         "seed": lab.training.seed,

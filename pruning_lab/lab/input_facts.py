@@ -28,6 +28,7 @@ class InputFacts:
         scale: from stored values to 0..1; None for bytes, and for fractions that are in 0..1 already.
         size: height and width in training, if known.
         resized: whether images were brought to that size there.
+        file_size: height and width that all of them had before, if it was the same.
         class_names: one for each class, if known.
         ignore_index: the mask value that did not count.
     """
@@ -37,6 +38,7 @@ class InputFacts:
     scale: Scale | None = None
     size: tuple[int, int] | None = None
     resized: bool = False
+    file_size: tuple[int, int] | None = None
     class_names: tuple[str, ...] = ()
     ignore_index: int | None = None
 
@@ -66,6 +68,21 @@ class InputFacts:
             )
         return pixels
 
+    def size_as_in_training(self, own: tuple[int, int]) -> tuple[int, int]:
+        """Height and width at which an image of its `own` shows things as large as they were in training.
+
+        Where all files had one size, an image is resized by the factors that they were; else it gets their new size.
+        """
+        if self.size is None or not self.resized:
+            return own
+        if self.file_size is None:
+            return self.size
+        height, width = (
+            max(1, round(side * there / before))
+            for side, there, before in zip(own, self.size, self.file_size, strict=True)
+        )
+        return height, width
+
     @staticmethod
     def of_checkpoint(folder: Path) -> InputFacts:
         """What `architecture.json` tells. Raises LabError if the model was saved without its mean and std."""
@@ -82,13 +99,14 @@ class InputFacts:
 
 
 def _facts(about: Mapping[str, Any]) -> InputFacts:
-    shape, scale = about.get("input"), about.get("scale")
+    shape, scale, before = about.get("input"), about.get("scale"), about.get("file_size")
     return InputFacts(
         mean=tuple(map(float, about["mean"])),
         std=tuple(map(float, about["std"])),
         scale=None if scale is None else Scale(tuple(scale["low"]), tuple(scale["high"]), bool(scale["clip"])),
         size=None if shape is None else (int(shape[2]), int(shape[3])),
         resized=bool(about.get("resized", False)),
+        file_size=None if before is None else (int(before[0]), int(before[1])),
         class_names=tuple(about.get("class_names") or ()),
         ignore_index=about.get("ignore_index"),
     )

@@ -28,7 +28,8 @@ from pruning_lab.lab.tiling import Blend, Place, padded, places, rounded_up
 from pruning_lab.training.compute import ComputeSettings
 
 Resize = Literal["auto", "training", "native"]
-"""The size at which a network sees an image: as in training where images were resized there, always so, or its own."""
+"""The size at which a network sees an image: `auto` as large as things were in training, see
+`InputFacts.size_as_in_training`; `training` the size of the training images; `native` its own."""
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128)
 """What a side may have to be a multiple of, as halving resolution up to seven times asks for."""
@@ -86,7 +87,7 @@ class Predictor:
         self.facts = facts
         self.settings = settings or ComputeSettings(device_of(model))
         self.model = self.settings.place(model)
-        self._size = facts.size if resize == "training" or (resize == "auto" and facts.resized) else None
+        self._resize = resize
         self._tile, self._overlap, self._batch_size = tile, overlap, batch_size
         self._normalize = Normalizer(facts.mean, facts.std)
         self._taken: dict[tuple[int, int], bool] = {}
@@ -151,8 +152,14 @@ class Predictor:
     def _prepared(self, image: NDArray[Any]) -> _Prepared:
         """An image as networks are given it, before it is normalized."""
         pixels = self.facts.pixels(np.asarray(image))
-        own = pixels.shape[:2]
-        return _Prepared(pixels if self._size is None else resized_image(pixels, self._size), (own[0], own[1]))
+        own = (pixels.shape[0], pixels.shape[1])
+        return _Prepared(resized_image(pixels, self._size_for(own)), own)
+
+    def _size_for(self, own: tuple[int, int]) -> tuple[int, int]:
+        if self._resize == "training":
+            assert self.facts.size is not None
+            return self.facts.size
+        return self.facts.size_as_in_training(own) if self._resize == "auto" else own
 
     def _start(self, batch: Sequence[_Prepared], probabilities: bool) -> _Running:
         """Set a batch of images of one size going; nothing waits for a GPU here."""

@@ -35,7 +35,13 @@ def test_it_says_whether_images_were_resized(tmp_path):
     image, _ = Folder(root, SIZE).train[0]
     assert image.shape[:2] == SIZE
     assert not Folder(root, SIZE).resized
-    assert Folder(root, (8, 12)).resized
+    larger = Folder(root, (8, 12))
+    assert larger.resized
+    assert larger.file_size == SIZE
+    write_pair(tmp_path / "cells" / "test", "other", classes(0, 1)[:4])
+    mixed = Folder(root, SIZE)
+    assert mixed.resized
+    assert mixed.file_size is None
 
 
 def test_root_is_relative_to_the_working_directory(tmp_path, monkeypatch):

@@ -158,6 +158,20 @@ def test_images_that_were_resized_in_training_are_resized_here_and_masks_brought
     assert model.seen[-1] == (1, 3, 64, 128)
 
 
+@pytest.mark.parametrize(
+    ("own", "seen"), [((64, 96), (32, 32)), ((128, 96), (64, 32)), ((1, 1), (1, 1)), ((200, 300), (100, 100))]
+)
+def test_where_training_files_had_one_size_others_are_resized_by_the_same_factors(
+    own: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    facts = InputFacts(MEAN, STD, size=(32, 32), resized=True, file_size=(64, 96))
+    model = Picky(1)
+    assert Predictor(model, facts)(image_of(own)).mask.shape == own
+    assert model.seen[-1] == (1, 3, *seen)
+    Predictor(model, facts, resize="training")(image_of(own))
+    assert model.seen[-1] == (1, 3, 32, 32)
+
+
 def test_whole_numbers_go_through_the_scale_of_the_training_images() -> None:
     facts = InputFacts((0.5,), (0.5,), scale=Scale((100.0,), (1100.0,)))
     image = np.array([[100, 500, 700, 1100]], np.uint16)
