@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +24,9 @@ from pruning_lab.tasks.mistakes import told
 FAILED, NOT_MET, INTERRUPTED, NO_READER = 1, 3, 130, 141
 """Exit codes: a mistake in one line, a run that ended above its budget, Ctrl-C, a closed pipe."""
 
+STOPS = (signal.SIGTERM, signal.SIGUSR2) if hasattr(signal, "SIGUSR2") else (signal.SIGTERM,)
+"""What a machine sends before it takes a run away; SLURM warns by the second where it is told to."""
+
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
 def job(config: DictConfig) -> Any:
@@ -32,11 +37,25 @@ def job(config: DictConfig) -> Any:
         outcome = run_task(config, str(folder), dict(settings.runtime.choices))
     except (LabError, OSError) as error:
         return _fail(error, settings)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_how_to_go_on(folder)) from None
     except Exception as error:
         return _fail(LabError(told(error, folder)), settings)
     if settings.mode == RunMode.RUN and outcome.budget_met is False:
         sys.exit(NOT_MET)
     return outcome.number
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """A polite request to stop is treated as Ctrl-C is."""
+    raise KeyboardInterrupt
+
+
+def _how_to_go_on(folder: Path) -> str:
+    """What was finished, and the line that goes on from there, where a step was."""
+    if any((folder / "state").glob("step_*")):
+        return f"; go on from its last step: python -m pruning_lab task=resume task.run={shlex.quote(str(folder))}"
+    return f": what was finished is in {folder}"
 
 
 def _fail(error: Exception, settings: DictConfig) -> NoReturn:
@@ -52,6 +71,8 @@ def main() -> int:
     """Run Hydra, and say a user's mistake in one line."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_schema()
+    for number in STOPS:
+        signal.signal(number, _interrupt)
     try:
         _answer()
     except OverrideParseException as error:
@@ -68,8 +89,8 @@ def main() -> int:
         place = error.filename or "the file system"
         print(f"error: {place}: {error.strerror or error}; give folders that exist and can be written", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print("interrupted: what was finished is in the run's folder", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted{interrupt}", file=sys.stderr)
         return INTERRUPTED
     return 0
 

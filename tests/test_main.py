@@ -211,3 +211,35 @@ def test_users_add_their_own_groups_and_classes(tmp_path: Path) -> None:
     )
     answer = run(tmp_path, "--config-dir", "mine", *SMALL, "importance=by_index", "tracking=none", "max_steps=1")
     assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_says_how_to_go_on_and_goes_on(number: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-m", "pruning_lab", *SMALL, "tracking=none", "device=cpu", "deterministic=true"]
+    whole = subprocess.run([*command, "output_root=whole"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert whole.returncode == 0
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, "output_root=cut"], cwd=tmp_path, **pipes) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("step   2"):
+                process.send_signal(number)
+                break
+        _, told = process.communicate(timeout=100)
+    assert process.returncode == 130
+    (line,) = told.strip().splitlines()
+    assert line.startswith("interrupted; go on from its last step: python -m pruning_lab task=resume task.run=")
+    answer = run(tmp_path, *line.partition("pruning_lab ")[2].split())
+    assert answer.returncode == 0, answer.stderr
+    histories = [History.read(next(tmp_path.glob(f"{root}/runs/*/*/history.csv"))) for root in ("whole", "cut")]
+    assert same(*histories)
+
+
+def same(one: History, other: History) -> bool:
+    """Whether two histories agree in all but what was read off a clock."""
+    clocks = ("seconds", "latency")
+    names = [name for name in one.names if not any(word in name for word in clocks)]
+    return len(one) == len(other) and all(
+        a.get(name) == b.get(name) for a, b in zip(one, other, strict=True) for name in names
+    )

@@ -9,6 +9,7 @@ from pruning_lab.importance.activations.chip import Chip
 from pruning_lab.importance.activations.hrank import HRank
 from pruning_lab.importance.activations.ipad import Ipad
 from pruning_lab.importance.activations.mean_activation import MeanActivation
+from pruning_lab.importance.activations.reconstruction import Reconstruction
 from pruning_lab.importance.combined.combine import Product, RankAverage, WeightedSum
 from pruning_lab.importance.combined.moving_average import MovingAverage
 from pruning_lab.importance.combined.normalized import Normalized
@@ -54,6 +55,7 @@ __all__ = [
     "Product",
     "Random",
     "RankAverage",
+    "Reconstruction",
     "Reduced",
     "Taylor",
     "TorchPruning",

@@ -8,6 +8,11 @@ graphs. From the last layers back, with s_r the scores of a reader's filters and
 
 divided by the layer's mean. `scale` is |gamma| / sqrt(var + eps) of each batch norm between the two. So a concatenation
 splits what it hands back, an add hands it to both sides, and a depthwise layer passes on channel by channel.
+
+With `active` the weights are multiplied by how much there is to weigh, the standard deviation over images and places of
+what the reader reads in channel i, instead of the scale of the norms before it:
+
+    read_r(i) = std of x_r(i) x sum over filters j of r: s_r(j) x sum over the kernel of |W_r(j, i)|
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from pruning_lab.common.modules import submodule
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.structure.flows import Flow
 from pruning_lab.importance.activations.ipad import Ipad
+from pruning_lab.importance.activations.means import activity_of_reads
 from pruning_lab.importance.contract import (
     Batches,
     FilterImportance,
@@ -32,6 +38,7 @@ from pruning_lab.importance.contract import (
     in_a_row,
     places_of,
     readers,
+    replayable,
 )
 from pruning_lab.importance.weights.kernels import filter_weights
 
@@ -60,6 +67,8 @@ class Downstream(FilterImportance):
         hops: how many layers to look ahead; None for all.
         last_layers: the scores that propagation starts from: own, or ones. A layer of the output whose own scores are
             all zero starts from ones in any case: methods that look at readers (Taylor, APoZ, ...) see none there.
+        active: weigh by the standard deviation of what is read. Needs images; with `mix` 0 and `last_layers` ones
+            they are all that it needs, and the own method is not asked.
     """
 
     own: Importance = field(default_factory=Ipad)
@@ -69,6 +78,7 @@ class Downstream(FilterImportance):
     combine: str = "sum"
     hops: int | None = None
     last_layers: str = "own"
+    active: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.mix <= 1:
@@ -82,19 +92,25 @@ class Downstream(FilterImportance):
 
     @torch.no_grad()
     def by_filter(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
-        own = self._own_scores(model, graph, batches)
-        ahead = self.propagate(model, graph, own)
+        asked = self.mix > 0 or self.last_layers == "own"
+        batches = replayable(batches)
+        own = self._own_scores(model, graph, batches) if asked else {k: torch.zeros(n) for k, n in graph.widths.items()}
+        ahead = self.propagate(model, graph, own, batches if self.active else None)
         mine, further = (torch.cat([scores[layer] for layer in own]) for scores in (own, ahead))
         mixed = self.mix / _mean(mine) * mine + (1 - self.mix) / _mean(further) * further
         return dict(zip(own, mixed.split([len(scores) for scores in own.values()]), strict=True))
 
-    def propagate(self, model: nn.Module, graph: ChannelGraph, own: FilterScores) -> FilterScores:
+    def propagate(
+        self, model: nn.Module, graph: ChannelGraph, own: FilterScores, batches: Batches | None = None
+    ) -> FilterScores:
         """What is downstream of every filter, float [filters] per layer.
 
         Args:
             own: layer -> float [filters]. Layers without readers start from it; with `hops`, so does every layer.
+            batches: images, where activity counts.
         """
-        network = _Network(model, graph, self.norm)
+        activity = None if batches is None else activity_of_reads(model, graph, batches)
+        network = _Network(model, graph, self.norm, activity)
         first = {layer: self._normalized(self._start(network, layer, score)) for layer, score in own.items()}
         if self.hops is None:
             return self._sweep(network, first)
@@ -149,10 +165,13 @@ class Downstream(FilterImportance):
 class _Network:
     """The weights of a model, as propagation reads them. Vectors over groups have one entry more, for no group."""
 
-    def __init__(self, model: nn.Module, graph: ChannelGraph, norm: int) -> None:
+    def __init__(
+        self, model: nn.Module, graph: ChannelGraph, norm: int, activity: Mapping[str, Tensor] | None = None
+    ) -> None:
         self.model = model
         self.graph = graph
         self.norm = norm
+        self.activity = activity
         self.kernels = filter_weights(model, graph)
         self.inputs: Mapping[str, Tensor] = readers(graph)
         self.flows: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
@@ -163,7 +182,9 @@ class _Network:
         self.scales = self._scales(sorted(norms))
 
     def readers_of(self, layer: str) -> list[tuple[str, list[Tensor]]]:
-        """(reader, scales [n_groups + 1] of the normalizations on the way)."""
+        """(reader, scales [n_groups + 1] of the normalizations on the way); none where activity stands for them."""
+        if self.activity is not None:
+            return [(reader, []) for reader, _ in self.flows.get(layer, ())]
         return [(reader, [self.scales[norm] for norm in norms]) for reader, norms in self.flows.get(layer, ())]
 
     def reads(self, layer: str, scores: Tensor) -> Tensor:
@@ -177,6 +198,8 @@ class _Network:
         for part, share in zip(blocks.split(at_once, 1), by_filter.split(at_once, 2), strict=True):
             by_entry.baddbmm_(share, part.abs() if self.norm == 1 else part.square())
         by_channel = by_entry.reshape(groups * kernel.shape[1], -1).sum(1).cpu()
+        if self.activity is not None and layer in self.activity:
+            by_channel = by_channel * self.activity[layer] ** self.norm
         result = torch.zeros(len(self.graph) + 1)
         places = places_of(self._input_ids(layer, groups, kernel.shape[1]), len(self.graph))
         return result.index_add_(0, places, by_channel)

@@ -28,8 +28,7 @@ def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
     def build() -> nn.Module:
         seed_everything(training.base.seed)
         model = lab.model.build()
-        if not any(parameter.requires_grad for parameter in model.parameters()):
-            raise LabError(f"model {type(model).__name__} has no weights to train or to cut; choose another")
+        check_weights(model)
         return model
 
     def train(model: nn.Module) -> dict[str, float]:
@@ -44,3 +43,9 @@ def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
     seconds = info["cost/recovery_seconds"]
     reporter.say(f"base {digest}: {'kept from before' if kept else f'trained in {seconds:.0f} s'}")
     return digest, model.cpu()
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raises LabError for a model that has nothing to train or to cut."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise LabError(f"model {type(model).__name__} has no weights to train or to cut; choose another")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.checkpoint import Builder
+from pruning_lab.compensation import Compensation, NoCompensation
 from pruning_lab.data import Augments, Loaders, SegmentationData
 from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.importance import Importance
@@ -108,6 +109,7 @@ class PruningPart:
         selection: chooses by the scores.
         floors: what must stay of each layer.
         stop: tells which resources are still above the budget.
+        compensation: repairs the network after each cut, before recovery.
         validation: how models are judged, and which one is kept.
         latency: when and how the model of a step is timed against the base.
         max_steps: pruning steps at most, None for as many as the budget takes.
@@ -120,6 +122,7 @@ class PruningPart:
     floors: Floors
     stop: StopRule
     validation: Validation
+    compensation: Compensation = field(default_factory=NoCompensation)
     latency: LatencyPlan = field(default_factory=LatencyPlan)
     max_steps: int | None = None
     verify: bool = True

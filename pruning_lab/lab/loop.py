@@ -11,6 +11,7 @@ from torch import Tensor
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import score as method_scores
 from pruning_lab.lab.base_model import trained_base
+from pruning_lab.lab.compensating import before_cut, compensate
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
 from pruning_lab.lab.output import sentences
@@ -142,7 +143,7 @@ def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
 
 
 def advance(lab: Experiment, state: RunState, choice: Choice, spent: Row) -> Row:
-    """One pruning step: prove the first cut, cut, validate, recover, validate.
+    """One pruning step: prove the first cut, cut, compensate, validate, recover, validate.
 
     Args:
         spent: what the scores cost.
@@ -155,7 +156,9 @@ def advance(lab: Experiment, state: RunState, choice: Choice, spent: Row) -> Row
         state.preference = dict(choice.preference)
         lab.output.reporter.say(sentences.preference(state.preference))
     proof = prove_cut(lab, state, choice.groups) if lab.pruning.verify and state.step == 0 else {}
+    uncut = before_cut(lab, state)
     cut = cut_off(state, choice.groups)
+    repair = compensate(lab, state, uncut)
     after_cut = validate(lab, state)
     recovery = heal(lab, state, f"recovery {state.step + 1}", final=False)
     row = validate(lab, state)
@@ -170,6 +173,7 @@ def advance(lab: Experiment, state: RunState, choice: Choice, spent: Row) -> Row
         **spent,
         **proof,
         **cut,
+        **repair,
         "cost/validation_seconds": seconds,
         "cost/step_seconds": time.perf_counter() - started + spent["cost/score_seconds"],
     }

@@ -1,4 +1,4 @@
-"""A rehearsal on two images before any training: score, choose, cut, save, recover and validate once, on copies.
+"""A rehearsal on two images before training: score, choose, cut, compensate, save, recover and validate, on copies.
 
 What would end a run after minutes of training ends it here within seconds. Must not know the budget; changes nothing.
 """
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import in_mode, random_kept, tensors_in
+from pruning_lab.compensation import Before
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import check_scores
+from pruning_lab.lab.base_model import check_weights
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.saving import try_saving
 from pruning_lab.resources.counting import measure
@@ -38,6 +40,7 @@ def rehearse(lab: Experiment) -> None:
     with random_kept():
         settings = lab.training.settings
         model = settings.place(lab.model.build())
+        check_weights(model)
         batches = lab.loaders().score_batches(IMAGES)
         _check_images(batches, lab)
         lab.validator().evaluate(model, batches)
@@ -47,7 +50,10 @@ def rehearse(lab: Experiment) -> None:
         base = copy.deepcopy(model)
         groups = _chosen(lab, model, graph, batches)
         optimizer = lab.training.recovery.new_optimizer(model)
+        compensation = lab.pruning.compensation
+        uncut = Before.of(model, graph) if compensation.needs_before else None
         cut(model, graph, groups, optimizer)
+        compensation(uncut, model, graph, batches)
         try_saving(lab, model, graph)
         objective = objective_of(lab.training.distillation, lab.training.loss, base, model, graph, settings)
         train(model, lambda epoch: batches, objective=objective, optimizer=optimizer, steps=1, settings=settings)

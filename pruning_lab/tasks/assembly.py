@@ -98,6 +98,7 @@ def _pruning_part(config: DictConfig) -> PruningPart:
         selection=build(config.selection),
         floors=build(config.floors),
         stop=build(config.stop),
+        compensation=build(config.compensation),
         validation=build(config.validation),
         latency=build(config.latency),
         max_steps=config.max_steps,

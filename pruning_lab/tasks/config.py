@@ -54,6 +54,7 @@ class LabConfig:
     selection: Any = MISSING
     floors: Any = MISSING
     stop: Any = MISSING
+    compensation: Any = MISSING
     recovery: Any = MISSING
     distillation: Any = MISSING
     validation: Any = MISSING

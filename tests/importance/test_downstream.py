@@ -139,6 +139,55 @@ def test_one_hop_sees_the_own_scores_of_the_next_layers_and_many_hops_see_all() 
     assert not torch.allclose(one["enter"], whole["enter"])
 
 
+class ActiveDense(Dense):
+    """The same, weighed by the standard deviation of what each layer reads, and without the norms' scales."""
+
+    def __init__(self, model: nn.Module, norm: int) -> None:
+        super().__init__(model, norm)
+        self.deviation: Scores = {}
+        modules = {name: module for name, module in model.named_modules() if hasattr(module, "weight")}
+        handles = [module.register_forward_pre_hook(self._seen(name)) for name, module in modules.items()]
+        with torch.no_grad():
+            model.eval()(torch.cat([image for image, _ in batches()]))
+        for handle in handles:
+            handle.remove()
+
+    def _seen(self, name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.deviation[name] = inputs[0].movedim(1, 0).flatten(1).std(1, correction=0)
+
+        return hook
+
+    def back(self, layer: str, scores: Tensor) -> Tensor:
+        return super().back(layer, scores) * self.deviation[layer] ** self.norm
+
+    def scale(self, norm: str) -> Tensor:
+        return torch.ones_like(super().scale(norm))
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("norm", [1, 2])
+def test_active_propagation_weighs_by_the_deviation_of_what_is_read(net: str, norm: int) -> None:
+    model, unit = build(net), UNITS["mean"]
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    first = {"head": torch.ones(len(graph.layers["head"]))}
+    expected = WIRING[net](ActiveDense(model, norm), first, unit)
+    own = {layer: torch.zeros(width) for layer, width in graph.widths.items()}
+    found = Downstream(norm=norm, last_layers="ones", active=True).propagate(model, graph, own, batches())
+    for layer, scores in expected.items():
+        torch.testing.assert_close(found[layer], scores, rtol=1e-4, atol=1e-6)
+
+
+def test_active_propagation_from_ones_does_not_ask_the_own_method() -> None:
+    def never(*_: object) -> Tensor:
+        raise AssertionError
+
+    model = build("chain")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    scores = Downstream(own=never, mix=0.0, last_layers="ones", active=True)(model, graph, batches())
+    assert bool((scores > 0).all())
+
+
 def test_propagation_can_start_from_ones() -> None:
     model = build("chain")
     graph = ChannelGraph.trace(model, EXAMPLE)

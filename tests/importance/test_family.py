@@ -41,6 +41,8 @@ WITHOUT_GROUPED = ("chain", "unet", "flattened")  # Torch-Pruning loses its way 
 CASES: dict[str, Case] = {
     "ipad": Case(importance.Ipad),
     "ipad-p2": Case(lambda: importance.Ipad(p=2, normalize="global_sum", resize_kernels=True)),
+    # Behind a ReLU a filter of zeros deviates from its layer's mean by all of it.
+    "ipad-reads": Case(lambda: importance.Ipad(normalize="layer_mean", of="reads"), sees_useless=False),
     "l1": Case(importance.WeightNorm),
     "l2": Case(lambda: importance.WeightNorm(p=2)),
     "lamp": Case(importance.Lamp),
@@ -51,10 +53,15 @@ CASES: dict[str, Case] = {
     "apoz": Case(importance.Apoz),
     "hrank": Case(importance.HRank),
     "chip": Case(lambda: importance.Chip(images=None)),
+    "reconstruction": Case(importance.Reconstruction),
+    "reconstruction-whole": Case(lambda: importance.Reconstruction("none", greedy=0.3, places=1000)),
     "taylor": Case(importance.Taylor),
     "hessian": Case(importance.Hessian),
     "downstream": Case(lambda: importance.Downstream(importance.WeightNorm()), sees_useless=False),
     "downstream-ipad": Case(lambda: importance.Downstream(norm=2, hops=2, combine="max"), sees_useless=False),
+    "downstream-active": Case(
+        lambda: importance.Downstream(mix=0.0, last_layers="ones", active=True), sees_useless=False
+    ),
     "ablation": Case(lambda: importance.Ablation("logits")),
     "random": Case(importance.Random, follows_filters=False, sees_useless=False),
     "uniform": Case(lambda: importance.Uniform(importance.WeightNorm())),

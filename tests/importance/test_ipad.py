@@ -108,6 +108,38 @@ def test_equals_the_formula(method: Ipad, net: str) -> None:
     torch.testing.assert_close(method(model, graph, batches()), expected.float(), rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.parametrize("net", ["chain", "unet", "flattened"])  # where every group is one filter
+def test_against_the_layer_both_terms_are_over_their_mean(net: str) -> None:
+    model = build(net)
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    weights, deviation = (Ipad(omega=o, equalizer=1.0)(model, graph, batches()) for o in (1.0, 0.0))
+    found = Ipad(omega=0.3, normalize="layer_mean")(model, graph, batches())
+    for ids in graph.layers.values():
+        expected = 0.3 * weights[ids] / weights[ids].mean() + 0.7 * deviation[ids] / deviation[ids].mean()
+        torch.testing.assert_close(found[ids], expected)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_the_deviation_of_what_readers_read_is_behind_norm_and_activation(p: int) -> None:
+    model = build("unet").eval()
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    found = Ipad(omega=0.0, p=p, equalizer=1.0, of="reads")(model, graph, batches())
+    read: dict[str, Tensor] = {}
+    for name in ("down", "rise", "join", "head"):
+        hook = lambda _, inputs, name=name: read.__setitem__(name, inputs[0].mean(0))  # noqa: E731
+        model.get_submodule(name).register_forward_pre_hook(hook)
+    with torch.no_grad():
+        model(torch.cat([image for image, _ in batches()]))
+    terms = {}
+    for name, mean in read.items():
+        apart = (mean - mean.mean(0)).flatten(1)
+        terms[name] = (apart.abs().sum(1) if p == 1 else apart.square().sum(1).sqrt()) / apart.shape[1]
+    torch.testing.assert_close(found[graph.layers["enter"]], (terms["down"] + terms["join"][:4]) / 2)
+    torch.testing.assert_close(found[graph.layers["down"]], terms["rise"])
+    torch.testing.assert_close(found[graph.layers["rise"]], terms["join"][4:])
+    torch.testing.assert_close(found[graph.layers["join"]], terms["head"])
+
+
 @pytest.mark.parametrize("p", [1, 2])
 def test_grouped_transposed_convolution_scores_its_own_kernels(p: int) -> None:
     torch.manual_seed(0)
@@ -181,7 +213,12 @@ def test_weights_alone_need_no_images() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"omega": 1.5}, "omega=1.5"), ({"p": 3}, "p=3"), ({"normalize": "mean"}, "normalize=mean")],
+    [
+        ({"omega": 1.5}, "omega=1.5"),
+        ({"p": 3}, "p=3"),
+        ({"normalize": "mean"}, "normalize=mean"),
+        ({"of": "all"}, "of=all"),
+    ],
 )
 def test_a_wrong_option_is_named(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(LabError, match=message):

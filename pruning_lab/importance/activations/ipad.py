@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.activations.observe import observe_outputs
-from pruning_lab.importance.contract import Batches, FilterImportance, FilterScores
+from pruning_lab.importance.activations.observe import observe_outputs, observe_reads
+from pruning_lab.importance.contract import Batches, FilterImportance, FilterScores, over_ids, readers
 from pruning_lab.importance.weights.kernels import check_p, filter_weights, norms
 
 
@@ -30,7 +30,11 @@ class Ipad(FilterImportance):
         omega: share of the weights' term in [0, 1]; 1 needs no images.
         p: 1 or 2, the norm in both terms.
         equalizer: brings the activations' term to the weights' scale; not used with `normalize`.
-        normalize: None, or `global_sum`: each term is divided by its sum over all filters of the network.
+        normalize: None; `global_sum`: each term is divided by its sum over all filters of the network; `layer_mean`: by
+            its mean over the filters of the layer, so that every layer gives its own least useful filters.
+        of: whose deviation: `outputs`, the layer's own as in the paper, before normalization and activation; `reads`,
+            what the readers of its filters read, behind both: M is then the mean over the reader's channels, and a
+            filter has the mean over the places where its group is read.
         resize_kernels: resize kernels to 3x3 before the norm, with n_l = in_channels / groups.
         pointwise_by_weights: score 1x1 layers by their weights only, not weighted by omega.
     """
@@ -41,13 +45,16 @@ class Ipad(FilterImportance):
     normalize: str | None = None
     resize_kernels: bool = False
     pointwise_by_weights: bool = False
+    of: str = "outputs"
 
     def __post_init__(self) -> None:
         if not 0 <= self.omega <= 1:
             raise LabError(f"importance.omega={self.omega} must lie in [0, 1]")
         check_p(self.p)
-        if self.normalize not in (None, "global_sum"):
-            raise LabError(f"importance.normalize={self.normalize} must be null or global_sum")
+        if self.normalize not in (None, *_NORMALIZED):
+            raise LabError(f"importance.normalize={self.normalize} must be null, {' or '.join(_NORMALIZED)}")
+        if self.of not in ("outputs", "reads"):
+            raise LabError(f"importance.of={self.of} must be outputs or reads")
 
     def by_filter(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
         kernels = filter_weights(model, graph)
@@ -58,8 +65,9 @@ class Ipad(FilterImportance):
             seen = self._deviation(model, graph, batches)
             deviation = {layer: term for layer, term in seen.items() if layer not in alone}
         scale = self.equalizer
-        if self.normalize == "global_sum":
-            by_weights, deviation, scale = _over_sum(by_weights), _over_sum(deviation), 1.0
+        if self.normalize is not None:
+            over = _NORMALIZED[self.normalize]
+            by_weights, deviation, scale = over(by_weights), over(deviation), 1.0
         scores = {}
         for layer, term in by_weights.items():
             scores[layer] = term if layer in alone else self.omega * term
@@ -77,7 +85,7 @@ class Ipad(FilterImportance):
         return norms(kernel.flatten(1), self.p) / count
 
     def _deviation(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
-        """ADC_p of every layer that ran, float [filters]. Memory: one mean map per layer and image size.
+        """ADC_p of every layer, float [filters]. Memory: one mean map per layer and image size.
 
         Images of several sizes have mean maps of several sizes; a layer's ADC is then their mean, weighted by how
         many images each one saw.
@@ -93,8 +101,9 @@ class Ipad(FilterImportance):
             else:
                 maps[output.shape[2:]] = (batch_sum, len(output))
 
-        observe_outputs(model, graph, batches, observe)
-        return {layer: self._deviation_of(maps) for layer, maps in sums.items()}
+        (observe_outputs if self.of == "outputs" else observe_reads)(model, graph, batches, observe)
+        found = {layer: self._deviation_of(maps) for layer, maps in sums.items()}
+        return found if self.of == "outputs" else _of_filters(graph, found)
 
     def _deviation_of(self, maps: dict[torch.Size, tuple[Tensor, int]]) -> Tensor:
         weighted = []
@@ -112,3 +121,20 @@ def _pointwise(kernel: Tensor) -> bool:
 def _over_sum(terms: FilterScores) -> FilterScores:
     total = sum(float(term.sum()) for term in terms.values())
     return {layer: term / total for layer, term in terms.items()} if total else terms
+
+
+def _over_layer_mean(terms: FilterScores) -> FilterScores:
+    return {layer: term / term.mean() if bool(term.any()) else term for layer, term in terms.items()}
+
+
+_NORMALIZED = {"global_sum": _over_sum, "layer_mean": _over_layer_mean}
+
+
+def _of_filters(graph: ChannelGraph, by_reader: FilterScores) -> FilterScores:
+    """From the channels of readers, float [in_channels] each, over the groups that they read to layers' filters."""
+    ids = readers(graph)
+    if not by_reader:
+        return {}
+    channels, values = torch.cat([ids[layer] for layer in by_reader]), torch.cat(list(by_reader.values()))
+    by_group = torch.cat([over_ids(channels, values.cpu(), len(graph), "mean"), torch.zeros(1)])
+    return {layer: by_group[row] for layer, row in graph.layers.items()}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.activations.observe import observe_reads
+from pruning_lab.importance.activations.observe import observe_inputs, observe_reads
 from pruning_lab.importance.contract import Batches, over_ids, readers
 
 Statistic = Callable[[str, Tensor], Tensor]
@@ -35,3 +35,22 @@ def mean_of_reads(model: nn.Module, graph: ChannelGraph, batches: Batches, stati
     if not means:
         return torch.zeros(len(graph))
     return over_ids(torch.cat([ids[layer] for layer in sums]), torch.cat(means).cpu(), len(graph), "mean").float()
+
+
+def activity_of_reads(model: nn.Module, graph: ChannelGraph, batches: Batches) -> dict[str, Tensor]:
+    """Standard deviation over images and places of every channel that a layer reads: layer -> float32 [in_channels].
+
+    Layers that run channel by channel are among them, although they read no group that can leave without them.
+    """
+    sums: dict[str, list[Tensor]] = {}
+
+    def observe(layer: str, activation: Tensor) -> None:
+        rows = activation.double().movedim(1, 0).flatten(1)  # [channels, images x places]
+        parts = [rows.sum(1).cpu(), rows.square().sum(1).cpu(), torch.tensor(float(rows.shape[1]))]
+        sums[layer] = [a + b for a, b in zip(sums[layer], parts, strict=True)] if layer in sums else parts
+
+    observe_inputs(model, list(graph.layers), batches, observe)
+    return {
+        layer: (squares / count - (total / count).square()).clamp(min=0).sqrt().float()
+        for layer, (total, squares, count) in sums.items()
+    }

@@ -5,7 +5,7 @@ Knows modules and the graph's names; not what is made of the activations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -45,6 +45,11 @@ def observe_reads(model: nn.Module, graph: ChannelGraph, batches: Batches, obser
     Raises:
         LabError: there was no image.
     """
+    observe_inputs(model, readers(graph), batches, observe)
+
+
+def observe_inputs(model: nn.Module, layers: Iterable[str], batches: Batches, observe: Observe) -> None:
+    """The same of any layers, by their names."""
 
     def attach(name: str, module: nn.Module) -> RemovableHandle:
         def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -52,7 +57,7 @@ def observe_reads(model: nn.Module, graph: ChannelGraph, batches: Batches, obser
 
         return module.register_forward_pre_hook(hook)
 
-    _run(model, batches, [attach(name, module) for name in readers(graph) for module in modules_of(model, name)])
+    _run(model, batches, [attach(name, module) for name in layers for module in modules_of(model, name)])
 
 
 @torch.no_grad()

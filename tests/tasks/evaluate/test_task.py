@@ -107,7 +107,7 @@ def test_predicted_masks_score_what_evaluation_says(run: Path, tmp_path: Path) -
     """Of images that have the training's size already, so that no mask has to be brought back."""
     write_pairs(tmp_path / "new", 3, first=700, size=(16, 16))
     number = evaluate(run, tmp_path / "out", f"task.root={tmp_path / 'new'}", "task.base=false")
-    predictor, hit, either = Predictor.from_folder(run), np.zeros(2), np.zeros(2)
+    predictor, hit, either = Predictor.from_folder(run, resize="training"), np.zeros(2), np.zeros(2)
     for path in (tmp_path / "new" / "images").iterdir():
         found = predictor(np.asarray(Image.open(path))).mask
         true = np.asarray(Image.open(tmp_path / "new" / "masks" / path.name)) > 0

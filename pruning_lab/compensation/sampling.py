@@ -1,0 +1,65 @@
+"""How much of the images a compensation looks at. Knows batches and the graph's account of memory; no formula."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.modules import device_of
+from pruning_lab.compensation.contract import Batches
+from pruning_lab.graph import ChannelGraph
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How much is looked at.
+
+    Args:
+        images: at most.
+        samples: places of a reader's output at most, over all images.
+        memory_mb: for the images' activations in both networks, and for the rows of a reader, each.
+        seed: draws the places.
+    """
+
+    images: int = 48
+    samples: int = 4096
+    memory_mb: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("images", "samples", "memory_mb"):
+            if getattr(self, key) < 1:
+                raise LabError(f"compensation.{key}={getattr(self, key)} must be at least 1")
+
+    def images_of(self, batches: Batches, graph: ChannelGraph, model: nn.Module) -> list[Tensor]:
+        """The images that are looked at, in their batches, on the model's device.
+
+        Raises:
+            LabError: there is none.
+        """
+        device, dtype = device_of(model), next((p.dtype for p in model.parameters()), torch.float32)
+        left = self.images
+        found: list[Tensor] = []
+        for image, _ in batches:
+            left = min(left, self._fitting(graph, image)) if not found else left
+            part = image[:left].to(device)
+            found.append(part.to(dtype) if part.is_floating_point() else part)
+            left -= len(part)
+            if left <= 0:
+                return found
+        if not found:
+            raise LabError("compensation got no images to look at; raise loader.score_images, or set compensation=none")
+        return found
+
+    def _fitting(self, graph: ChannelGraph, image: Tensor) -> int:
+        """How many such images both networks can hold at once; all of them where the graph does not know their size."""
+        if graph.memory is None:
+            return self.images
+        return max(1, int(self.memory_mb * 2**20 / (2 * max(graph.memory.peak_bytes(), 1))))
+
+    def rows(self, weights: int, itemsize: int) -> int:
+        """How many rows of so many weights are kept."""
+        return max(1, min(self.samples, int(self.memory_mb * 2**20 / (weights * itemsize))))
