@@ -24,7 +24,7 @@ from pruning_lab.data.batches import Normalizer
 from pruning_lab.data.contract import Image
 from pruning_lab.data.files import resized_image
 from pruning_lab.lab.input_facts import InputFacts, checkpoint_folder
-from pruning_lab.lab.tiling import Blend, Place, padded, places, rounded_up
+from pruning_lab.lab.tiling import Blend, Place, padded, places, rounded_up, tile_side
 from pruning_lab.training.compute import ComputeSettings
 
 Resize = Literal["auto", "training", "native"]
@@ -90,7 +90,7 @@ class Predictor:
         self._resize = resize
         self._tile, self._overlap, self._batch_size = tile, overlap, batch_size
         self._normalize = Normalizer(facts.mean, facts.std)
-        self._taken: dict[tuple[int, int], bool] = {}
+        self._refused: set[tuple[int, int]] = set()
 
     @staticmethod
     def from_folder(
@@ -177,7 +177,7 @@ class Predictor:
     def _of_tiles(self, pixels: Image) -> Tensor:
         """Blended probabilities of a large image, float32 [classes, H, W], on the CPU."""
         size = (pixels.shape[0], pixels.shape[1])
-        tile = (min(size[0], self._tile), min(size[1], self._tile))
+        tile = (tile_side(size[0], self._tile, self._overlap), tile_side(size[1], self._tile, self._overlap))
         corners = list(places(size, tile, self._overlap))
         room, blend = self._room(pixels), None
         for start in range(0, len(corners), room):
@@ -213,14 +213,14 @@ class Predictor:
         """Logits at the least padding that the network does not refuse; what it refused is tried once only."""
         problem: Exception | None = None
         for wanted in dict.fromkeys(rounded_up(size, multiple) for multiple in MULTIPLES):
-            if not self._taken.get(wanted, True):
+            if wanted in self._refused:
                 continue
             try:
                 return self._forward(padded(images, wanted))
             except torch.OutOfMemoryError:
                 raise
             except (RuntimeError, ValueError, IndexError, AssertionError, LabError) as refused:
-                self._taken[wanted] = False
+                self._refused.add(wanted)
                 problem = problem or refused
         raise LabError(
             f"model {type(self.model).__name__} takes no image of {size[0]} x {size[1]} pixels, padded or not: "

@@ -10,6 +10,8 @@ from torch import Tensor
 
 Place = tuple[int, int]
 """Top and left of a tile, in pixels."""
+MULTIPLE = 32
+"""What most encoders want sides to be a multiple of."""
 
 
 def rounded_up(size: tuple[int, int], multiple: int) -> tuple[int, int]:
@@ -37,12 +39,27 @@ def _reflected(side: int, wanted: int) -> Tensor:
     return torch.minimum(places, period - places) if side > 1 else torch.zeros_like(places)
 
 
+def tile_side(length: int, most: int, overlap: int) -> int:
+    """The least side of tiles that cover a length in as few of them as tiles of the side `most` do.
+
+    It is a multiple of what networks ask for where that fits.
+    """
+    if length <= most:
+        return length
+    count = _count(length, most, overlap)
+    least = -(-(length + (count - 1) * overlap) // count)
+    return min(most, -(-least // MULTIPLE) * MULTIPLE)
+
+
 def starts(length: int, tile: int, overlap: int) -> list[int]:
     """Where tiles begin along a side: as few as overlap by `overlap` pixels at least, evenly spread."""
     if length <= tile:
         return [0]
-    count = -(-(length - overlap) // (tile - overlap))
-    return [int(start) for start in np.linspace(0, length - tile, count).round()]
+    return [int(start) for start in np.linspace(0, length - tile, _count(length, tile, overlap)).round()]
+
+
+def _count(length: int, tile: int, overlap: int) -> int:
+    return -(-(length - overlap) // (tile - overlap))
 
 
 def places(size: tuple[int, int], tile: tuple[int, int], overlap: int) -> Iterator[Place]:

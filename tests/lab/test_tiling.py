@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pruning_lab.lab.tiling import Blend, padded, places, rounded_up, starts
+from pruning_lab.lab.tiling import Blend, padded, places, rounded_up, starts, tile_side
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 3)])
@@ -33,6 +33,14 @@ def test_tiles_cover_a_side_and_overlap_enough(length: int, tile: int, overlap: 
     assert found[0] == 0
     assert found[-1] == max(length - tile, 0)
     assert all(0 < later - earlier <= tile - overlap for earlier, later in pairwise(found))
+
+
+@pytest.mark.parametrize(
+    ("length", "side"), [(1000, 1000), (1024, 1024), (1025, 608), (1920, 1024), (2000, 768), (3000, 864)]
+)
+def test_tiles_are_no_larger_than_it_takes(length: int, side: int) -> None:
+    assert tile_side(length, 1024, 128) == side
+    assert len(starts(length, side, 128)) == len(starts(length, 1024, 128))
 
 
 def test_tiles_of_one_picture_give_it_back() -> None:
