@@ -26,7 +26,7 @@ def _copied(model: nn.Module, share: bool) -> nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             if type(parameter) is nn.Parameter:
-                values = parameter.detach() if share else parameter.detach().clone()
+                values = parameter.data if share else parameter.data.clone()
                 memo[id(parameter)] = nn.Parameter(values, parameter.requires_grad)
         buffers = [tensor for tensor in model.buffers() if type(tensor) is Tensor and tensor.is_leaf]
         memories = Counter(map(_memory, buffers))
@@ -61,13 +61,16 @@ def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         return copy.deepcopy(module, memo)
     made = module.__new__(type(module))
     memo[id(module)] = made
-    made.__setstate__({key: _copied_attribute(key, value, memo) for key, value in vars(module).items()})
+    made.__setstate__(
+        {
+            key: value if type(value) in _ATOMS else _copied_attribute(key, value, memo)
+            for key, value in vars(module).items()
+        }
+    )
     return made
 
 
 def _copied_attribute(key: str, value: Any, memo: dict[int, Any]) -> Any:
-    if type(value) in _ATOMS:
-        return value
     if key in _OF_EVERY_MODULE:
         if not value:
             return type(value)()

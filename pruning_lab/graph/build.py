@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from pruning_lab.common.modules import layer_name
 from pruning_lab.graph.structure.channels import STAYS, Channels, by_layer
-from pruning_lab.graph.structure.flows import Flows
 from pruning_lab.graph.structure.id_rows import Rows
 from pruning_lab.graph.structure.records import Consumer, CostTerm, Size, Structure, TensorInfo
 from pruning_lab.graph.tracing.connections import Connections, answered, ask, interpret_by_hand
@@ -67,7 +66,7 @@ def read_graph(
     suspects, sizes = [*interpreter.suspects, *interpreter.contracted], list(interpreter.sizes)
     graph, group_of_label = _number(interpreter, model, _read_training(interpreter, model, inputs))
     memory = live_values(tape, values, group_of_label, graph.structure.rows())
-    structure = replace(graph.structure, memory=memory, flows=Flows.of(flows_of(tape)))
+    structure = replace(graph.structure, memory=memory, flows=flows_of(tape))
     graph = replace(graph, structure=structure, rows=Rows(structure.rows()))
     reading = Reading(
         tape,

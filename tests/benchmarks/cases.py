@@ -53,6 +53,7 @@ SPEED = [
     "torchvision/resnet18",
     "torchvision/resnet50",
     "torchvision/densenet121",
+    "segmentation_models_pytorch/Unet",
     "segmentation_models_pytorch/MAnet",
     "2000 layers",
 ]

@@ -46,6 +46,9 @@ def test_times_are_in_forward_passes_of_their_own_process() -> None:
     assert row["graph"] == "5.0"
     assert row["peer's graph"] == "10"
     assert row["times faster"] == "20"
+    assert row["100 steps with reading"] == "20"
+    assert row["peer's 100 steps with reading"] == "210"
+    assert row["times faster with reading"] == "10"
     assert row["graph / activations"] == "5.0 %"
     assert passes(OURS, "nothing") == ""
 

@@ -9,16 +9,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.common.copies import copy_of
+from pruning_lab.common.copies import light_copy_of
 
 
 @torch.no_grad()
 def in_double(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, tuple[Tensor, ...]] | None:
     """A copy of a model, and its inputs, in double precision; None where the copy does not run so."""
     try:
-        doubled = copy_of(model).double()
-        given = tuple(item.double() if item.is_floating_point() else item for item in inputs)
-        doubled(*given)
+        copied, given = doubled(model, inputs)
+        copied(*given)
     except (RuntimeError, TypeError):  # a dtype that its code names, or a device without doubles
         return None
-    return doubled, given
+    return copied, given
+
+
+def doubled(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """A copy of a model, and its inputs, in double precision; whether the copy runs so is not tried.
+
+    Raises:
+        RuntimeError, TypeError: the device knows no doubles.
+    """
+    given = tuple(item.double() if item.is_floating_point() else item for item in inputs)
+    return light_copy_of(model).double(), given

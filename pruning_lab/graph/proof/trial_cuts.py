@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.common.copies import light_copy_of
+from pruning_lab.common.copies import copy_of, light_copy_of
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import in_mode, tensors_in, told
 from pruning_lab.graph.build import Reading, read_graph
@@ -23,12 +24,14 @@ from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.proof.held_sizes import held_sizes
 from pruning_lab.graph.proof.masked_reference import run_without
-from pruning_lab.graph.proof.precision import in_double
+from pruning_lab.graph.proof.precision import doubled, in_double
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.tracing.recording import Inputs, TraceError, as_inputs
 
 ROUNDING, ROUNDING_OF_DOUBLES = 1e-3, 1e-7
 """Largest relative difference of outputs that rounding explains."""
+
+_RAISES = "a cut raises"
 
 MOST_TRIALS = 64
 """After so many trials the search for the guilty goes no deeper: tracing must end in reasonable time."""
@@ -56,8 +59,9 @@ def verify(model: nn.Module, graph: Channels, groups: Tensor | list[int], inputs
     try:
         fresh, reading = read_graph(model, given)
     except TraceError:  # the graph came from connections
-        return _compare(model, graph, removed, given, None, removed)
-    return _compare(model, graph, removed, given, reading, _same_groups(graph, fresh, removed))
+        return _compare(copy_of(model).eval(), graph, removed, given, None, removed)
+    absent = _same_groups(graph, fresh, removed)
+    return _compare(copy_of(model).eval(), graph, removed, given, reading, absent)
 
 
 def _same_groups(graph: Channels, fresh: Channels, removed: Tensor) -> Tensor:
@@ -81,31 +85,47 @@ def _compare(
     reading: Reading | None,
     absent: Tensor,
 ) -> float:
-    """Relative difference between cut and masked; `absent` are the removed groups as `reading` numbers them."""
+    """Relative difference between cut and masked; `absent` are the removed groups as `reading` numbers them.
+
+    Args:
+        model: a copy in evaluation mode, which is masked in place for a while.
+    """
     small = light_copy_of(model).eval()
     cut(small, copy.copy(graph), removed)
     found = list(tensors_in(small(*inputs)))
-    masked = light_copy_of(model).eval()
-    _own_weights(masked, graph)
-    mask(masked, graph, removed)
-    if reading is not None and reading.tape is not None and bool((removed & graph.mixing).any()):
-        gone = graph.taken(absent, reading.group_of_label)
-        expected = run_without(reading.tape, reading.values, gone, masked, inputs)
-    else:
-        expected = list(tensors_in(masked(*inputs)))
+    with _masked(model, graph, removed):
+        if reading is not None and reading.tape is not None and bool((removed & graph.mixing).any()):
+            gone = graph.taken(absent, reading.group_of_label)
+            expected = run_without(reading.tape, reading.values, gone, model, inputs)
+        else:
+            expected = list(tensors_in(model(*inputs)))
     if [item.shape for item in found] != [item.shape for item in expected]:
         return math.inf
     return max((_relative(one, other) for one, other in zip(found, expected, strict=True)), default=0.0)
 
 
-def _own_weights(light: nn.Module, graph: Channels) -> None:
-    """Give a light copy what a mask writes into."""
-    names = {name for consumer in graph.consumers for name in consumer.tensors}
-    if bool(graph.contracted.any()):
+@contextmanager
+def _masked(model: nn.Module, graph: Channels, removed: Tensor) -> Iterator[None]:
+    """A copy of a model, masked inside. What a mask writes into takes memory of its own and is put back at the end."""
+    names = {
+        name
+        for consumer in graph.consumers
+        for name in consumer.tensors
+        if consumer.dim in graph.tensors[name].axes
+        and bool(graph.taken(removed, graph.tensors[name].axes[consumer.dim]).any())
+    }
+    if bool((removed & graph.contracted).any()):
         names.update(graph.tensors)
-    tensors = dict(light.named_parameters()) | dict(light.named_buffers())
-    for name in names & set(tensors):
-        tensors[name].data = tensors[name].detach().clone()
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    before = {name: tensors[name].data for name in names & set(tensors)}
+    try:
+        for name, values in before.items():
+            tensors[name].data = values.clone()
+        mask(model, graph, removed)
+        yield
+    finally:
+        for name, values in before.items():
+            tensors[name].data = values
 
 
 def _relative(one: Tensor, other: Tensor) -> float:
@@ -199,7 +219,8 @@ class _TrialCuts:
     def __init__(self, model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> None:
         self.graph, self.reading = graph, reading
         self.generator = torch.Generator().manual_seed(0)
-        self.model = _shaken(light_copy_of(model).eval(), self.generator)
+        alike = copy_of if reading.tape is None or reading.tape.writes_parameters else light_copy_of
+        self.model = _shaken(alike(model).eval(), self.generator)
         self.inputs = tuple(
             torch.randn(item.shape, generator=self.generator).to(item) if item.is_floating_point() else item
             for item in inputs
@@ -208,8 +229,11 @@ class _TrialCuts:
 
     @functools.cached_property
     def doubled(self) -> tuple[nn.Module, tuple[Tensor, ...]] | None:
-        """Model and inputs in double precision; None if the model does not run so."""
-        return in_double(self.model, self.inputs)
+        """Model and inputs in double precision; None on a device without doubles."""
+        try:
+            return doubled(self.model, self.inputs)
+        except (RuntimeError, TypeError):
+            return None
 
     def __call__(self, claims: list[_Claim]) -> str | None:
         """What goes wrong when some of every claim's groups, at most a third, are cut; None if nothing does.
@@ -226,18 +250,23 @@ class _TrialCuts:
             removed[[claim.groups[place] for place in order[:number].tolist()]] = True
         for name in self.graph.emptied(removed):
             removed[self.graph.layers[name][0]] = False
-        if not (all(claim.contracted for claim in claims) and self.doubled):
-            told = self._differs(self.model, self.inputs, removed, ROUNDING)
-            if told is None or self.doubled is None:
-                return told
-        return self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
+        if any(claim.contracted for claim in claims) and self.doubled:
+            exact = self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
+            if exact is None or not exact.startswith(_RAISES):
+                return exact
+        what = self._differs(self.model, self.inputs, removed, ROUNDING)
+        if what is None or what.startswith(_RAISES) or self.doubled is None:
+            return what
+        exact = self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
+        # A model may name a dtype and not run in another one.
+        return what if exact and exact.startswith(_RAISES) else exact
 
     def _differs(self, model: nn.Module, inputs: tuple[Tensor, ...], removed: Tensor, tolerance: float) -> str | None:
         """What goes wrong when these groups, bool [n_groups], are cut; None if nothing does."""
         try:
             apart = _compare(model, self.graph, removed, inputs, self.reading, removed)
         except Exception as error:  # whatever the model's own code raises is the answer
-            return f"a cut raises {told(error)}"
+            return f"{_RAISES} {told(error)}"
         # Where the output is not finite there is nothing to compare, and the cut has run.
         return f"a cut changes the output by {apart:.0e}" if apart > tolerance else None
 
@@ -257,15 +286,17 @@ def _is_uniform(tensor: Tensor) -> bool:
 
 
 def _rounds(claims: list[_Claim], generator: torch.Generator) -> list[list[_Claim]]:
-    """All claims; where there are suspects, one half of the claims and the other; and what attention contracts.
+    """All claims, or, where there are suspects, one half and the other.
 
-    Two numbers that the model's code compares may agree when both claims are cut: in the halves they are not.
+    Two numbers that the model's code compares may agree when both claims are cut: in the halves they are not. What
+    attention contracts stands in one half, since it is tried in double precision, which takes longer.
     """
     if not any(claim.suspected for claim in claims):
         return [claims] if claims else []
-    order = torch.randperm(len(claims), generator=generator).tolist()
-    halves = ([claims[place] for place in half] for half in (order[::2], order[1::2]))
-    return [chosen for chosen in (claims, *halves, [claim for claim in claims if claim.contracted]) if chosen]
+    drawn = [claims[place] for place in torch.randperm(len(claims), generator=generator).tolist()]
+    drawn.sort(key=lambda claim: not claim.contracted)
+    middle = max(len(drawn) // 2, sum(claim.contracted for claim in drawn))
+    return [chosen for chosen in (drawn[:middle], drawn[middle:]) if chosen]
 
 
 def _guilty(claims: list[_Claim], trial: _TrialCuts) -> dict[_Claim, str]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from pruning_lab.common.modules import layer_name, naming
-from pruning_lab.graph.structure.flows import Flow
+from pruning_lab.graph.structure.flows import Flows
 from pruning_lab.graph.tracing.tape import Step, Tape
 
 aten = torch.ops.aten
@@ -26,25 +27,66 @@ class Application:
     weight: Step
 
 
-Reach = dict[tuple[str, tuple[str, ...]], None]
-"""(layer, normalizations since): an ordered set."""
+_SHIFT = 32
+"""A source and the normalizations since are one integer: the place of its layer, and below it that of the sequence."""
 
 
-def flows_of(tape: Tape) -> tuple[Flow, ...]:
+def flows_of(tape: Tape) -> Flows:
     """All flows of a recorded pass, in the order in which the readers run."""
     made_of = parameters_in(tape)
     layers = applications(tape, made_of)
-    reach: dict[Step, Reach] = {}
-    found: dict[Flow, None] = {}
+    known = _Known()
+    reach: dict[Step, np.ndarray] = {}
+    found: list[np.ndarray] = []
     for step in tape.steps:
-        arriving = _arriving(step, made_of, reach)
+        if step in made_of:
+            continue
+        arriving = _joined([reach[source] for source in step.sources if source in reach])
         if step in layers:
-            name = layers[step].layer
-            found.update({Flow(source, name, norms): None for source, norms in arriving})
-            arriving = {(name, ()): None}
-        if step not in made_of:
-            reach[step] = arriving
-    return tuple(found)
+            place = known.layer(layers[step].layer)
+            found.append(np.stack([arriving, np.full(len(arriving), place)]))
+            arriving = np.array([place << _SHIFT])
+        elif step.target in _NORMS:
+            owners = [made_of[source][0].rpartition(".")[0] for source in step.sources if made_of.get(source)]
+            arriving = known.normalized(arriving, owners[0]) if owners else arriving
+        reach[step] = arriving
+    return known.packed(found)
+
+
+class _Known:
+    """Numbers for layers and for sequences of normalizations; the empty sequence is the first."""
+
+    def __init__(self) -> None:
+        self.layers: dict[str, int] = {}
+        self.norms: dict[tuple[str, ...], int] = {(): 0}
+
+    def layer(self, name: str) -> int:
+        return self.layers.setdefault(name, len(self.layers))
+
+    def normalized(self, arriving: np.ndarray, norm: str) -> np.ndarray:
+        """The same sources, one normalization further."""
+        sequences = list(self.norms)
+        old, places = np.unique(arriving & (2**_SHIFT - 1), return_inverse=True)
+        longer = [self.norms.setdefault((*sequences[one], norm), len(self.norms)) for one in old.tolist()]
+        return (arriving >> _SHIFT << _SHIFT) + np.array(longer, dtype=np.int64)[places]
+
+    def packed(self, found: list[np.ndarray]) -> Flows:
+        both = np.concatenate(found, axis=1) if found else np.empty((2, 0), dtype=np.int64)
+        _, first = np.unique(both, axis=1, return_index=True)
+        codes, readers = both[:, np.sort(first)]
+        places = np.stack([codes >> _SHIFT, readers, codes & (2**_SHIFT - 1)], axis=1)
+        return Flows(tuple(self.layers), tuple(self.norms), places.astype(np.int32))
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Distinct codes, in the order in which they first occur."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return np.empty(0, dtype=np.int64)
+    codes = np.concatenate(parts)
+    _, first = np.unique(codes, return_index=True)
+    return codes[np.sort(first)]
 
 
 def parameters_in(tape: Tape) -> dict[Step, tuple[str, ...]]:
@@ -74,16 +116,6 @@ def applications(tape: Tape, made_of: dict[Step, tuple[str, ...]]) -> dict[Step,
             if made_of.get(weight) and activation not in made_of:
                 found[step] = Application(layer_name(naming(made_of[weight])), activation, weight)
     return found
-
-
-def _arriving(step: Step, made_of: dict[Step, tuple[str, ...]], reach: dict[Step, Reach]) -> Reach:
-    joined: Reach = {}
-    for source in step.sources:
-        joined.update(reach.get(source, {}))
-    if step.target not in _NORMS:
-        return joined
-    owners = [made_of[source][0].rpartition(".")[0] for source in step.sources if made_of.get(source)]
-    return {(source, (*norms, owners[0])): None for source, norms in joined} if owners else joined
 
 
 _CONVOLUTIONS = {

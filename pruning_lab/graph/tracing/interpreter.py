@@ -112,7 +112,7 @@ class Interpreter:
         for channel, layer, index in self.links.get(consumer, ()):
             label = self.layers[layer][index]
             if int(row[channel]) != FIXED:
-                self.tie(row[channel].view(1), label.view(1))
+                self.tie(row[channel].clone().view(1), label.view(1))
             row[channel] = label
         return row
 
@@ -157,7 +157,16 @@ class Interpreter:
         """
         if bool((labels != FIXED).any()):
             self.suspects.append((self.place, labels))
+            self.note_sizes(labels, *sizes)
+
+    def note_sizes(self, labels: Tensor, *sizes: tuple[Tensor | int, ...]) -> None:
+        """Remember what an attribute of the module may hold, without a suspicion; see `suspect`."""
+        if bool((labels != FIXED).any()):
             self.sizes.extend((self.module_path, rows) for rows in sizes)
+
+    def owns(self, weight: Labelled) -> bool:
+        """Whether a parameter belongs to the very module that runs, whose sizes a cut keeps up with."""
+        return any(name.rpartition(".")[0] == self.module_path for name in weight.parameters)
 
     def layer(self, weight: Labelled, filters: Tensor) -> str:
         """Register the filters of a layer under its module path; a layer that runs twice is registered once.

@@ -1,10 +1,13 @@
 """Labels: integers that say which channel an element belongs to, and the ties between them.
 
-Knows nothing of networks. A label is given out by `fresh`; `tie` says that two labels can only be removed together;
-`freeze` says that a label can't be removed, and why; `mix` says that removing it changes a normalization.
+Knows nothing of networks. A label is given out by `fresh`; `tie` says that two labels can only be removed together, and
+keeps the rows that it is given, so nothing may be written into these; `freeze` says that a label can't be removed, and
+why; `mix` says that removing it changes a normalization.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +19,21 @@ FIXED = 0
 """The label of what never moves: the model's input, constants, padding. Whatever is tied to it is frozen."""
 
 
+class _Met(NamedTuple):
+    """Labels int64 [n] that meet element by element, and how many times labels had been frozen before that."""
+
+    one: Tensor
+    other: Tensor
+    reason: str
+    after: float
+
+
 class LabelSpace:
     """Gives out labels and collects what is known about them."""
 
     def __init__(self) -> None:
         self.count = 1
-        self._ties: list[tuple[Tensor, Tensor]] = []
+        self._met: list[_Met] = []
         self._frozen: list[tuple[Tensor, str]] = []
         self._mixed: list[tuple[Tensor, str]] = []
 
@@ -37,16 +49,7 @@ class LabelSpace:
             return
         if one.numel() != other.numel():
             raise ValueError(f"{one.numel()} labels can't be tied to {other.numel()}")
-        one, other = one.reshape(-1), other.reshape(-1)
-        differ = one != other
-        if not bool(differ.any()):
-            return
-        fixed = differ & ((one == FIXED) | (other == FIXED))
-        if bool(fixed.any()):
-            self.freeze(torch.maximum(one, other)[fixed], reason)
-        free = differ & ~fixed
-        if bool(free.any()):
-            self._ties.append((one[free], other[free]))
+        self._met.append(_Met(one.reshape(-1), other.reshape(-1), reason, len(self._frozen)))
 
     def tie_rows(self, rows: Tensor, reason: str) -> Tensor:
         """Tie the columns of `rows` [r, n]: element j of every row is one. Returns the first row, int64 [n]."""
@@ -68,17 +71,33 @@ class LabelSpace:
 
     def components(self) -> np.ndarray:
         """The connected component of every label, int32 [count]."""
-        if self._ties:
-            one = torch.cat([pair[0] for pair in self._ties]).numpy()
-            other = torch.cat([pair[1] for pair in self._ties]).numpy()
-        else:
-            one = other = np.empty(0, dtype=np.int64)
+        one, other = self._pairs()
+        free = (one != FIXED) & (other != FIXED)
+        one, other = one[free], other[free]
         edges = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(self.count, self.count))
         return connected_components(edges, directed=False)[1]
 
     def frozen_components(self, component: np.ndarray) -> dict[int, str]:
         """Component -> the first reason that froze one of its labels."""
-        return _first_reasons(self._frozen, component)
+        return _first_reasons(self._all_frozen(), component)
+
+    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """All labels that met, side by side."""
+        if not self._met:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        return torch.cat([met.one for met in self._met]).numpy(), torch.cat([met.other for met in self._met]).numpy()
+
+    def _all_frozen(self) -> list[tuple[Tensor, str]]:
+        """What was frozen, and what met FIXED, in the order in which it happened."""
+        one, other = self._pairs()
+        fixed = (one == FIXED) != (other == FIXED)
+        number = np.repeat(np.arange(len(self._met)), [len(met.one) for met in self._met])[fixed]
+        labels = torch.from_numpy(np.maximum(one, other)[fixed])
+        places, starts = np.unique(number, return_index=True)
+        parts = zip(places.tolist(), labels.tensor_split(starts[1:].tolist()), strict=True) if len(places) else ()
+        marks = [(self._met[place].after, part, self._met[place].reason) for place, part in parts]
+        marks += [(place + 0.5, *mark) for place, mark in enumerate(self._frozen)]
+        return [(part, reason) for _, part, reason in sorted(marks, key=lambda mark: mark[0])]
 
     def mixed_components(self, component: np.ndarray) -> dict[int, str]:
         """Component -> the first normalization that mixes one of its labels."""

@@ -138,8 +138,23 @@ def written(base: Tensor, part: Tensor, view: Any, place: int | None, args: tupl
 
 def without_effect(operator: Any) -> Any:
     """The twin of an operator that writes into its argument, which gives the result out instead; else itself."""
+    if operator in _TWINS:
+        return _TWINS[operator]
     namespace, name = operator._schema.name.split("::")
     twin = getattr(getattr(torch.ops, namespace), name.removesuffix("_"), None)
-    if not name.endswith("_") or not hasattr(twin, operator._overloadname):
+    if not name.endswith("_") or twin is None:
         return operator
-    return getattr(twin, operator._overloadname)
+    taken = _arguments_of(operator)
+    for overload in sorted(twin.overloads(), key=lambda overload: overload != operator._overloadname):
+        other = getattr(twin, overload)
+        if not other._schema.is_mutable and _arguments_of(other) == taken:
+            return other
+    return operator
+
+
+def _arguments_of(operator: Any) -> list[tuple[str, str]]:
+    return [(argument.name, str(argument.type)) for argument in operator._schema.arguments]
+
+
+_TWINS = {torch.ops.aten.normal_.default: torch.ops.aten.normal_functional.default}
+"""Twins that go by another name."""

@@ -136,7 +136,7 @@ def test_a_part_without_gradients_is_laid_open() -> None:
                 frozen = self.norm(self.frozen(features))
             return self.head(frozen + features)
 
-    assert set(flows_of(record(Partly(), (torch.zeros(1, 3, 8, 8),)))) == {
+    assert set(flows_of(record(Partly(), (torch.zeros(1, 3, 8, 8),))).listed()) == {
         Flow("enter", "frozen"),
         Flow("frozen", "head", ("norm",)),
         Flow("enter", "head"),

@@ -7,22 +7,32 @@ An operator that is not in the table freezes what it reads and gives out nothing
 import torch
 
 from pruning_lab.graph.tracing.interpreter import Rule
-from pruning_lab.graph.tracing.rules import elementwise, layers, norms, products, shapes, spatial, writing
-from pruning_lab.graph.tracing.rules import indexing as places
+from pruning_lab.graph.tracing.rules import (
+    elementwise,
+    indexing,
+    layers,
+    norms,
+    positions,
+    products,
+    shapes,
+    spatial,
+    writing,
+)
 from pruning_lab.graph.tracing.tape import without_effect
 
 RULES: dict[object, Rule] = {
     **elementwise.RULES,
     **layers.RULES,
     **norms.RULES,
-    **places.RULES,
+    **indexing.RULES,
+    **positions.RULES,
     **products.RULES,
     **shapes.RULES,
     **spatial.RULES,
     **writing.RULES,
 }
 
-MIXING: frozenset[object] = norms.MIXING | products.MIXING
+MIXING: frozenset[object] = elementwise.MIXING | norms.MIXING | products.MIXING
 """Operators whose result depends on which other channels there are."""
 
 

@@ -18,8 +18,11 @@ def pointwise(interpreter: Interpreter, step: Step, *args: Any, **kwargs: Any) -
 
     Neither does one along which all elements are alike; but its size must follow what it meets, which is to be proved.
     """
-    shape = step.shapes
-    operands = list(labelled_in((args, kwargs)))
+    return united(interpreter, step.shapes, *labelled_in((args, kwargs)))
+
+
+def united(interpreter: Interpreter, shape: tuple[int, ...], *operands: Labelled) -> Labelled:
+    """What operands give that are broadcast to a shape and meet place by place."""
     axes, loose = {}, set()
     for dim in range(len(shape)):
         meeting = [
@@ -80,6 +83,16 @@ def copied(interpreter: Interpreter, step: Step, into: Labelled, given: Labelled
     return pointwise(interpreter, step, into, given)
 
 
+def compared(interpreter: Interpreter, step: Step, one: Labelled, other: Labelled, *args: Any) -> Labelled:
+    """A distance or a loss of two tensors: they meet, and all is then reduced to one number, or to none."""
+    shape = tuple(torch.broadcast_shapes(one.shape, other.shape))
+    met = united(interpreter, shape, one, other)
+    if step.shapes == shape:
+        return met
+    interpreter.space.mix(met.labels(), f"{interpreter.place} reduces over channels")
+    return Labelled(step.shapes)
+
+
 def get_item(interpreter: Interpreter, step: Step, values: Any, index: Any) -> Any:
     return values[index]
 
@@ -100,6 +113,7 @@ _SAME = (
     aten.to.other,
     aten._to_copy.default,
     aten.type_as.default,
+    aten.bucketize.Tensor,
 )
 _CONSTANT = (
     aten.arange.default,
@@ -135,8 +149,17 @@ _POINTWISE = (
     aten.rand_like.default,
     aten.randn_like.default,
     aten.bernoulli.default,
+    aten.log_sigmoid.default,
     aten.masked_fill.Scalar,
     aten.masked_fill.Tensor,
+)
+
+_COMPARED = (
+    aten.dist.default,
+    aten.mse_loss.default,
+    aten.l1_loss.default,
+    aten.smooth_l1_loss.default,
+    aten.huber_loss.default,
 )
 
 RULES: dict[object, Rule] = {
@@ -146,7 +169,9 @@ RULES: dict[object, Rule] = {
     item: get_item,
     **dict.fromkeys(_SAME, first_argument),
     aten.copy.default: copied,
+    **dict.fromkeys(_COMPARED, compared),
     **dict.fromkeys(_CONSTANT, constant),
     **dict.fromkeys(_FILLED, filled),
     **dict.fromkeys(_POINTWISE, pointwise),
 }
+MIXING = frozenset(_COMPARED)

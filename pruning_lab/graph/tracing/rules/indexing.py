@@ -95,21 +95,6 @@ def gated_halves(interpreter: Interpreter, step: Step, value: Labelled, dim: int
     return Labelled(step.shapes, axes)
 
 
-def pick_many(interpreter: Interpreter, step: Step, value: Labelled, dim: int, *args: Any, **kwargs: Any) -> Labelled:
-    """index_select and gather along one dimension: the channels along it stay, all others pass."""
-    interpreter.freeze(interpreter.axis(value, dim), "picks channels by position")
-    return Labelled(step.shapes, {d: row for d, row in value.axes.items() if d != dim % value.ndim})
-
-
-def index(interpreter: Interpreter, step: Step, value: Labelled, indices: list[Labelled | None]) -> Labelled:
-    """x[:, :, i]: one index with one dimension leaves all dimensions in place; anything else is not followed."""
-    given = [(dim, one) for dim, one in enumerate(indices) if one is not None]
-    if len(given) == 1 and given[0][1].ndim == 1:
-        return pick_many(interpreter, step, value, given[0][0])
-    interpreter.freeze(value.labels(), "picks elements by position")
-    return Labelled(step.shapes)
-
-
 _SIZES_LISTED = {aten.split_with_sizes.default, aten.split.sizes}
 
 RULES: dict[object, Rule] = {
@@ -121,7 +106,5 @@ RULES: dict[object, Rule] = {
     aten.glu.default: gated_halves,
     aten.select.int: pick,
     aten.unbind.int: pick,
-    aten.index.Tensor: index,
-    aten.index_select.default: pick_many,
     aten.slice.Tensor: cut_out,
 }

@@ -72,6 +72,8 @@ def transposed_convolution(
 ) -> Labelled:
     """weight [in, out / groups, *kernel]; its multiplications happen at the input's positions."""
     inputs, channel_dim = _channels_in(interpreter, image, weight)
+    if 0 in weight.loose and weight.shape[1] == 1 and groups == weight.shape[0]:
+        return _same_for_all(interpreter, step, image, inputs, channel_dim)
     slices, filters_of_group = interpreter.axis(weight, 0), interpreter.axis(weight, 1)
     per_group, blocks_out = weight.shape[0] // groups, weight.shape[1]
     whole_groups = groups > 1 and (per_group == 1 or blocks_out == 1)

@@ -57,7 +57,10 @@ def layer_norm(
         for tensor in (weight, bias):
             if tensor is not None:
                 interpreter.tie(row, interpreter.axis(tensor, place))
-        interpreter.suspect(row, (row,))
+        if weight is not None and interpreter.owns(weight):
+            interpreter.note_sizes(row, (row,))
+        else:
+            interpreter.suspect(row, (row,))
     return image
 
 
@@ -79,6 +82,7 @@ def reduction(
     """mean, sum, max over dimensions. Over channels it is a normalization: it is then taken over those left."""
     shapes = step.shapes
     shape = shapes if isinstance(shapes, tuple) else shapes[0]
+    dims = kwargs.get("dim", dims)
     listed = range(image.ndim) if dims is None or dims == [] else dims if isinstance(dims, list) else [dims]
     gone = {dim % image.ndim for dim in listed} if image.ndim else set()
     for dim in gone:
@@ -103,7 +107,27 @@ def vector_norm(
     return reduction(interpreter, step, image, dims, *args, **kwargs)
 
 
-def over_one(interpreter: Interpreter, step: Step, image: Labelled, dim: int, *args: Any, **kwargs: Any) -> Any:
+def of_rank(
+    interpreter: Interpreter, step: Step, image: Labelled, rank: int, dim: int = -1, keepdim: bool = False
+) -> Any:
+    """The k-th value along a dimension: among fewer channels it is another one."""
+    interpreter.freeze(interpreter.axis(image, dim), "depends on the number of channels")
+    return reduction(interpreter, step, image, dim, keepdim)
+
+
+def largest(interpreter: Interpreter, step: Step, image: Labelled, number: int, dim: int = -1, *args: Any) -> Any:
+    """The k largest along a dimension."""
+    interpreter.freeze(interpreter.axis(image, dim), "depends on the order of the channels")
+    axes = {place: row for place, row in image.axes.items() if place != dim % image.ndim}
+    return [Labelled(shape, axes) for shape in step.shapes]
+
+
+def sorted_along(interpreter: Interpreter, step: Step, image: Labelled, *args: Any, **kwargs: Any) -> Any:
+    """A sort whose dimension goes by its name."""
+    return over_one(interpreter, step, image, kwargs.get("dim", -1))
+
+
+def over_one(interpreter: Interpreter, step: Step, image: Labelled, dim: int = -1, *args: Any, **kwargs: Any) -> Any:
     """cumsum, sort and their like along channels: the order matters, so the channels stay."""
     interpreter.freeze(interpreter.axis(image, dim), "depends on the order of the channels")
     shapes = step.shapes
@@ -157,6 +181,21 @@ _REDUCTIONS = (
     aten.var_mean.correction,
     aten.std_mean.correction,
     aten.logsumexp.default,
+    aten.median.default,
+    aten.median.dim,
+    aten.nanmedian.default,
+    aten.nanmedian.dim,
+    aten.mode.default,
+    aten.nansum.default,
+    aten.aminmax.default,
+    aten.any.default,
+    aten.any.dim,
+    aten.any.dims,
+    aten.all.default,
+    aten.all.dim,
+    aten.all.dims,
+    aten.count_nonzero.default,
+    aten.count_nonzero.dim_IntList,
 )
 
 _NORMS: dict[object, Rule] = {
@@ -169,6 +208,8 @@ _NORMS: dict[object, Rule] = {
     aten.log_softmax.int: softmax,
     aten._weight_norm.default: weight_norm,
     aten.linalg_vector_norm.default: vector_norm,
+    aten.norm.Scalar: vector_norm,
+    aten.norm.ScalarOpt_dim: vector_norm,
     **dict.fromkeys(_REDUCTIONS, reduction),
 }
 
@@ -178,6 +219,12 @@ RULES: dict[object, Rule] = {
     aten.argmin.default: position_of,
     aten.cumsum.default: over_one,
     aten.cumprod.default: over_one,
+    aten.logcumsumexp.default: over_one,
+    aten.cummax.default: over_one,
+    aten.cummin.default: over_one,
     aten.sort.default: over_one,
+    aten.sort.stable: sorted_along,
+    aten.topk.default: largest,
+    aten.kthvalue.default: of_rank,
 }
 MIXING = frozenset(_NORMS)

@@ -210,6 +210,8 @@ _EXECUTED = (
     aten.unsqueeze.default,
     aten.roll.default,
     aten.flip.default,
+    aten.rot90.default,
+    aten.diagonal.default,
     aten.repeat_interleave.self_int,
     *_SIZE_HELD,
     *_KEEP_CHANNELS,

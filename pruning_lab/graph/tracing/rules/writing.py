@@ -11,6 +11,8 @@ from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled, varying
 from pruning_lab.graph.tracing.tape import Step, written
 
+aten = torch.ops.aten
+
 
 def into_part(
     interpreter: Interpreter,
@@ -60,4 +62,19 @@ def _places(
     return along[0], shown[tuple(index)]
 
 
-RULES: dict[object, Rule] = {written: into_part}
+def scattered_into(
+    interpreter: Interpreter, step: Step, base: Labelled, part: Labelled, dim: int = 0, *args: Any, **kwargs: Any
+) -> Labelled:
+    """slice_scatter, select_scatter: the same, told in one operator."""
+    view = _VIEWS[step.target]
+    if view is aten.select.int:
+        interpreter.freeze(interpreter.axis(base, dim), "picks single channels by position")
+    return into_part(interpreter, step, base, part, view, None, (dim, *args), kwargs)
+
+
+_VIEWS: dict[object, Any] = {
+    aten.slice_scatter.default: aten.slice.Tensor,
+    aten.select_scatter.default: aten.select.int,
+}
+
+RULES: dict[object, Rule] = {written: into_part, **dict.fromkeys(_VIEWS, scattered_into)}
