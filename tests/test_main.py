@@ -10,10 +10,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pruning_lab import __version__
 from pruning_lab.__main__ import main
+from pruning_lab.checkpoint import save
 from pruning_lab.lab.output.history import History
+from pruning_lab.models import UNet
 from tests.paths import ROOT
 
 SMALL = ["+experiment=unet_ipad", "+debug=limit", "threads=1"]
@@ -116,6 +119,40 @@ def test_a_model_is_inspected_without_data_or_training(tmp_path: Path) -> None:
 )
 def test_a_mistake_in_an_inspection_is_one_line(arguments: list[str], told: str, tmp_path: Path) -> None:
     answer = run(tmp_path, "task=inspect", *arguments)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: ")
+    assert told in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def test_masks_are_predicted_and_a_bad_file_among_them_is_exit_code_1(tmp_path: Path) -> None:
+    about = {"mean": [0.5] * 3, "std": [0.25] * 3, "class_names": ["ground", "square"]}
+    save(tmp_path / "model", UNet(in_channels=3, classes=2, width=2, depth=1), about=about)
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (37, 100)).save(tmp_path / "in" / "a.png")
+    predict = ["name=masks", "threads=1", "task=predict", "task.run=model", "task.images=in", "task.output=out"]
+    answer = run(tmp_path, *predict)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip().splitlines()[-1] == "wrote masks and overlays of 1 image (0 ground, 1 square) to out"
+    with Image.open(tmp_path / "out" / "masks" / "a.png") as mask:
+        assert mask.size == (37, 100)
+    (tmp_path / "in" / "b.png").write_bytes(b"no picture")
+    answer = run(tmp_path, *predict)
+    assert answer.returncode == 1
+    assert answer.stderr.strip() == ("error: 1 of 2 files gave no mask, see the lines above: mend or leave them out")
+    assert [line for line in answer.stdout.splitlines() if line.startswith("warning: can't read in/b.png")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["task=predict", "task.images=x"], "task.run"),
+        (["task=predict", "task.run=nowhere", "task.images=nothing"], "task.images=nothing finds no image"),
+        (["task=evaluate", "task.run=nowhere"], "nowhere holds no model"),
+    ],
+)
+def test_a_mistake_after_the_run_is_one_line(arguments: list[str], told: str, tmp_path: Path) -> None:
+    answer = run(tmp_path, *arguments)
     assert answer.returncode == 1
     assert answer.stderr.startswith("error: ")
     assert told in answer.stderr

@@ -116,6 +116,25 @@ def load(folder: str | Path, trust: Trust = ()) -> nn.Module:
         raise LabError(what if str(folder) in what else f"{Path(folder) / ARCHITECTURE}: {what}") from error
 
 
+def original(folder: str | Path, trust: Trust = ()) -> nn.Module:
+    """The network that was pruned, of its full widths, untrained, without what was unused in it.
+
+    It takes the memory that its builder asks for, so that a stranger's folder must have been loaded before.
+
+    Args:
+        trust: see `load`.
+
+    Raises:
+        LabError: `architecture.json` is missing or damaged, or names something that is not trusted.
+    """
+    architecture = read_architecture(folder)
+    target = architecture["builder"]["target"]
+    build = resolve_builder(target, trust)
+    model = build(**safe_arguments(target, build, architecture["builder"]["arguments"], trust))
+    drop(model, architecture["dropped"])
+    return model
+
+
 def restore_origin(graph: ChannelGraph, folder: str | Path) -> None:
     """Tell a graph that was traced from a loaded model what each filter's index was in the original."""
     for name, layer in read_architecture(folder)["layers"].items():

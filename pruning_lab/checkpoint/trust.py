@@ -165,5 +165,5 @@ def _refusal(target: str) -> str:
     return (
         f"the checkpoint wants to build {shown(target)}, which is not a model of the project or of an allow-listed "
         f"library; if you know where the folder comes from and trust {package}'s code, call "
-        f"load(folder, trust=({package!r},))"
+        f"load(folder, trust=({package!r},)), or set task.trust=true"
     )

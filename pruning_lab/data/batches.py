@@ -39,9 +39,13 @@ class Normalizer:
 
     def __call__(self, images: Tensor, masks: Tensor) -> Batch:
         """A batch on the device where its stored pixels are; neither is written into."""
+        return self.images(images), masks.to(torch.int64)
+
+    def images(self, images: Tensor) -> Tensor:
+        """Stored pixels [N, H, W, C] as a network reads them, float32 [N, C, H, W]."""
         mean, std = self._constants(images.device, images.dtype)
         pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-        return pixels.sub_(mean).div_(std), masks.to(torch.int64)
+        return pixels.sub_(mean).div_(std)
 
     def _constants(self, device: torch.device, kind: torch.dtype) -> tuple[Tensor, Tensor]:
         """Mean and deviation of stored pixels; carried to the device once, since each way there waits for it."""

@@ -27,6 +27,8 @@ class ReadSplits:
     classes: int
     channels: int
     scale: Scale | None
+    resized: bool
+    file_size: tuple[int, int] | None
     identity: str
     about: str
 
@@ -62,7 +64,17 @@ def read_splits(
     _warn_of_missing_classes(sources, classes, rules)
     _warn_of_orientation(sources, found)
     facts = (tuple(size), rules.facts(), found.how.reading.facts(), identity(found.pairs, digests))
-    return ReadSplits(splits, classes, found.how.channels.count, found.how.scale, repr(facts), found.in_words(sources))
+    sizes = {(header.height, header.width) for header in found.headers.values()}
+    return ReadSplits(
+        splits=splits,
+        classes=classes,
+        channels=found.how.channels.count,
+        scale=found.how.scale,
+        resized=sizes != {tuple(size)},
+        file_size=next(iter(sizes)) if len(sizes) == 1 else None,
+        identity=repr(facts),
+        about=found.in_words(sources),
+    )
 
 
 def _count_classes(sources: Mapping[str, FileSplit], rules: MaskRules) -> int:

@@ -40,7 +40,9 @@ class SegmentationData:
 
     `identity` is any text that changes whenever the images or masks do; `mean` and `std` are per channel, of
     pixels scaled to 0..1; `ignore_index` is the mask value that no loss and no metric counts. `scale` is how stored
-    values became float32; None for bytes. `about` says in one line what was read, for the user.
+    values became float32; None for bytes. `resized` says that images have another size in their files, and
+    `file_size` is that size (height, width) where all files have the same. `about` says in one line what was read, for
+    the user.
     """
 
     name: str
@@ -54,6 +56,8 @@ class SegmentationData:
     identity: str
     channels: int = 3
     scale: Scale | None = None
+    resized: bool = False
+    file_size: tuple[int, int] | None = None
     about: str = ""
 
     def __post_init__(self) -> None:

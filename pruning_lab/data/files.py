@@ -120,12 +120,20 @@ def resized(image: Image, mask: Mask, size: tuple[int, int]) -> tuple[Image, Mas
     if image.shape[:2] == size:
         return image, mask
     height, width = size
+    classes = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return resized_image(image, size), np.asarray(classes, np.uint8)
+
+
+def resized_image(image: Image, size: tuple[int, int]) -> Image:
+    """Return an image [H, W, C] at `size` (height, width): by area where it shrinks, else linearly."""
+    if image.shape[:2] == size:
+        return image
+    height, width = size
     smaller = image.shape[0] >= height and image.shape[1] >= width
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     # OpenCV leaves out the axis of a single channel.
     picture = np.asarray(cv2.resize(image, (width, height), interpolation=how)).reshape(height, width, -1)
-    classes = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return picture.astype(image.dtype, copy=False), np.asarray(classes, np.uint8)
+    return picture.astype(image.dtype, copy=False)
 
 
 def digests_of(splits: Mapping[str, Sequence[FilePair]], memory: Path | None = None) -> dict[Path, str]:

@@ -76,6 +76,8 @@ class Folder(SegmentationData):
             identity=read.identity,
             channels=read.channels,
             scale=read.scale,
+            resized=read.resized,
+            file_size=read.file_size,
             about=read.about,
             train=read.splits["train"],
             val=read.splits["val"],

@@ -108,6 +108,8 @@ def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> N
         "std": list(lab.data.dataset.std),
         "scale": None if lab.data.dataset.scale is None else asdict(lab.data.dataset.scale),
         "input": list(lab.example().shape),
+        "resized": lab.data.dataset.resized,
+        "file_size": None if lab.data.dataset.file_size is None else list(lab.data.dataset.file_size),
         "step": chosen.step,
         "base_hash": state.base_hash,
         "seed": lab.training.seed,

@@ -108,6 +108,12 @@ def load_or_train(
     return *stored, False
 
 
+def kept_base(bases: Path, digest: str, build: Callable[[], nn.Module]) -> nn.Module | None:
+    """The kept base of this hash, on the CPU; None where there is none that can be used."""
+    found = _read(bases / digest, digest, build)
+    return None if found is None else found[0]
+
+
 def _source_file(kind: type | FunctionType) -> Path | None:
     """None for what has no file: built-in types, and classes typed into an interpreter."""
     try:

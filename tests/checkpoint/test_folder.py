@@ -10,6 +10,7 @@ from torch import nn
 
 from pruning_lab.checkpoint import Builder, load, read_architecture, restore_origin, save
 from pruning_lab.checkpoint.architecture import ARCHITECTURE
+from pruning_lab.checkpoint.folder import original
 from pruning_lab.checkpoint.trust import resolve_builder
 from pruning_lab.checkpoint.weights import WEIGHTS
 from pruning_lab.common.errors import LabError
@@ -37,6 +38,14 @@ def test_the_pruned_model_comes_back_bit_for_bit(pruned, tmp_path: Path) -> None
     assert [m.in_channels for m in again.modules() if isinstance(m, nn.Conv2d)] == [
         m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)
     ]
+
+
+def test_the_original_is_built_again_with_its_full_widths(pruned, tmp_path: Path) -> None:
+    built = original(save(tmp_path, *pruned))
+    whole = UNet(classes=3, width=4, depth=2)
+    assert {name: value.shape for name, value in built.state_dict().items()} == {
+        name: value.shape for name, value in whole.state_dict().items()
+    }
 
 
 def test_a_fresh_process_needs_the_folder_alone(pruned, tmp_path: Path) -> None:

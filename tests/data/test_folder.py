@@ -30,6 +30,20 @@ def test_three_folders_are_three_splits(tmp_path):
     assert (image.shape, mask.shape) == ((8, 10, 3), (8, 10))
 
 
+def test_it_says_whether_images_were_resized(tmp_path):
+    root = str(write_splits(tmp_path / "cells"))
+    image, _ = Folder(root, SIZE).train[0]
+    assert image.shape[:2] == SIZE
+    assert not Folder(root, SIZE).resized
+    larger = Folder(root, (8, 12))
+    assert larger.resized
+    assert larger.file_size == SIZE
+    write_pair(tmp_path / "cells" / "test", "other", classes(0, 1)[:4])
+    mixed = Folder(root, SIZE)
+    assert mixed.resized
+    assert mixed.file_size is None
+
+
 def test_root_is_relative_to_the_working_directory(tmp_path, monkeypatch):
     write_splits(tmp_path / "cells")
     monkeypatch.chdir(tmp_path)

@@ -28,6 +28,8 @@ NEEDED = {
     "task=train_longer": ["task.run=x"],
     "task=resume": ["task.run=x"],
     "task=report": ["task.runs=x"],
+    "task=predict": ["task.run=x", "task.images=x"],
+    "task=evaluate": ["task.run=x"],
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.training.bases import base_hash, code_version, load_or_train
+from pruning_lab.training.bases import base_hash, code_version, kept_base, load_or_train
 from tests.networks.tiny import TinyNet, same_state, state_of
 
 PARTS = {"model": {"width": 4, "depth": 2}, "seed": 1, "weights": None, "rates": [0.1, 2]}
@@ -78,6 +78,14 @@ class TestKeptBases:
     def test_another_hash_is_another_base(self, tmp_path: Path) -> None:
         load_or_train(tmp_path, "abc", TinyNet, train)
         assert not load_or_train(tmp_path, "abd", TinyNet, train)[2]
+
+    def test_a_kept_base_is_found_by_its_hash_alone(self, tmp_path: Path) -> None:
+        first, _, _ = load_or_train(tmp_path, "abc", TinyNet, train)
+        found = kept_base(tmp_path, "abc", TinyNet)
+        assert found is not None
+        assert same_state(state_of(first), state_of(found))
+        assert kept_base(tmp_path, "abd", TinyNet) is None
+        assert kept_base(tmp_path / "nowhere", "abc", TinyNet) is None
 
     def test_without_a_folder_nothing_is_kept(self) -> None:
         assert load_or_train(None, "abc", TinyNet, train)[1:] == ({"iou": 0.5}, False)

@@ -66,7 +66,7 @@ def predictions(
         for row, image, *labels in zip(grid, images, shown, before, after, strict=True):
             row[0].imshow(as_colors(image))
             for axes, label in zip(row[1:], labels, strict=True):
-                axes.imshow(_paint(label, colors), interpolation="nearest")
+                axes.imshow(painted(label, colors), interpolation="nearest")
         for axes, title in zip(grid[0], ("image", "mask", "base", "pruned"), strict=True):
             axes.set_title(title, loc="center")
         for axes in grid.flat:
@@ -91,6 +91,17 @@ def as_colors(image: Image) -> Pixels:
     return (np.clip(stretched, 0, 1) * 255).round().astype(np.uint8)
 
 
+def laid_over(image: Image, mask: Labels, classes: int) -> Pixels:
+    """The colors of class indices [H, W] laid over an image [H, W, C], see `as_colors`; uint8 [H, W, 3]."""
+    return _overlay(as_colors(image), mask, class_colors(classes))
+
+
+def painted(mask: Labels, colors: Pixels) -> Pixels:
+    """Class indices [H, W] as colors [H, W, 3]; what is no class gets the last color."""
+    ignored = len(colors) - 1
+    return colors[np.where((mask >= 0) & (mask < ignored), mask, ignored)]
+
+
 def _require(items: Sequence[object], what: str) -> None:
     if len(items) == 0:
         raise ValueError(f"there are no {what} to draw")
@@ -101,14 +112,8 @@ def _tile_height(images: Sequence[Image]) -> float:
     return max(TILE_INCHES * image.shape[0] / image.shape[1] for image in images) + 0.06
 
 
-def _paint(mask: Labels, colors: Pixels) -> Pixels:
-    """Class indices [H, W] as colors [H, W, 3]; what is no class gets the last color."""
-    ignored = len(colors) - 1
-    return colors[np.where((mask >= 0) & (mask < ignored), mask, ignored)]
-
-
 def _overlay(image: Pixels, mask: Labels, colors: Pixels) -> Pixels:
-    mixed = (1 - OVERLAY_SHARE) * image + OVERLAY_SHARE * _paint(mask, colors)
+    mixed = (1 - OVERLAY_SHARE) * image + OVERLAY_SHARE * painted(mask, colors)
     return mixed.round().astype(np.uint8)
 
 

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from pruning_lab.lab.output.palette import class_colors
-from pruning_lab.lab.output.samples import as_colors, augmented_samples, predictions
+from pruning_lab.lab.output.samples import as_colors, augmented_samples, laid_over, predictions
 
 NAMES = ["background", "sclera", "iris"]
 RNG = np.random.default_rng(0)
@@ -102,3 +102,10 @@ def test_fractions_that_fill_little_of_their_range_can_be_seen() -> None:
     assert colors.min() == 0
     assert colors.max() == 255
     assert as_colors(np.full((4, 4, 1), 0.7, np.float32)).max() == 0
+
+
+def test_an_overlay_is_half_image_and_half_the_color_of_the_class() -> None:
+    image = np.full((1, 2, 1), 100, np.uint8)
+    colors = class_colors(2)
+    expected = [np.round((100 + colors[index].astype(float)) / 2) for index in (0, 1)]
+    assert np.array_equal(laid_over(image, np.array([[0, 1]], np.uint8), 2)[0], expected)
