@@ -66,27 +66,33 @@ def test_the_console_script_is_the_same_door() -> None:
     assert getattr(importlib.import_module(module), name) is main
 
 
+MISTAKES = [
+    (["seeed=1"], "seeed"),
+    (["importance.omga=1"], "omga"),
+    (["+importance.omga=1"], "did you mean importance.omega"),
+    (["importance=ipda"], "ipda"),
+    (["data=folder"], "data.root"),
+    (["task=report"], "task.runs"),
+    (["data=folder", "data.root=nowhere"], "nowhere"),
+    (["stop.flops=25"], "0.25"),
+    (["device=warp"], "warp"),
+    (["floors.by_module={inc.cnv1: 0.5}"], "did you mean inc.conv1"),
+    (["model=custom", "model._target_=torch.nn.Identity"], "no weights"),
+    (["output_root=/dev/null/x"], "/dev/null/x"),
+    (["importance=function", "importance.path=no.such"], "no.such"),
+    (["data=folder", "data.root=/tmp/größe"], "quote the value: \"data.root='/tmp/größe'\""),
+    (["data=folder", "data.root=a=b"], "quote the value: \"data.root='a=b'\""),
+    (["seed"], "write key=value"),
+    (["base.optimizer.lr=-1"], "base.optimizer.lr=-1"),
+]
+"""(arguments, what the line must say); each is a process of its own, so most are left to the slow tests."""
+
+QUICK = 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [
-        (["seeed=1"], "seeed"),
-        (["importance.omga=1"], "omga"),
-        (["+importance.omga=1"], "did you mean importance.omega"),
-        (["importance=ipda"], "ipda"),
-        (["data=folder"], "data.root"),
-        (["task=report"], "task.runs"),
-        (["data=folder", "data.root=nowhere"], "nowhere"),
-        (["stop.flops=25"], "0.25"),
-        (["device=warp"], "warp"),
-        (["floors.by_module={inc.cnv1: 0.5}"], "did you mean inc.conv1"),
-        (["model=custom", "model._target_=torch.nn.Identity"], "no weights"),
-        (["output_root=/dev/null/x"], "/dev/null/x"),
-        (["importance=function", "importance.path=no.such"], "no.such"),
-        (["data=folder", "data.root=/tmp/größe"], "quote the value: \"data.root='/tmp/größe'\""),
-        (["data=folder", "data.root=a=b"], "quote the value: \"data.root='a=b'\""),
-        (["seed"], "write key=value"),
-        (["base.optimizer.lr=-1"], "base.optimizer.lr=-1"),
-    ],
+    [pytest.param(*case, marks=[pytest.mark.slow] if place >= QUICK else []) for place, case in enumerate(MISTAKES)],
 )
 def test_a_mistake_is_one_line_without_a_traceback(arguments: list[str], told: str, tmp_path: Path) -> None:
     answer = run(tmp_path, *SMALL, "tracking=none", *arguments)

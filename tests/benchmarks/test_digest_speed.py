@@ -10,7 +10,7 @@ import pytest
 from pruning_lab.data import digests
 from pruning_lab.data.digests import content_digests
 
-pytestmark = pytest.mark.benchmark_ratio
+pytestmark = [pytest.mark.slow, pytest.mark.benchmark_ratio]
 
 FILES, MEGABYTES = 200, 1
 LEAST_MB_PER_S = 50

@@ -15,7 +15,7 @@ from pruning_lab.lab.prediction import Predictor
 from pruning_lab.models import UNet
 from pruning_lab.training.compute import ComputeSettings
 
-pytestmark = pytest.mark.benchmark_ratio
+pytestmark = [pytest.mark.slow, pytest.mark.benchmark_ratio]
 
 LEAST_RATIO = 0.9
 SIDE, BATCH = 512, 2

@@ -157,7 +157,9 @@ def test_albumentations_is_imported_late_and_told_not_to_call_home():
     assert done.stdout.strip() == "1"
 
 
-PRESETS = sorted((CONF / "augmentation").glob("*.yaml"))
+PRESETS = sorted(
+    path for path in (CONF / "augmentation").glob("*.yaml") if "steps:" in path.read_text(encoding="utf-8")
+)
 
 
 class TestOtherImages:

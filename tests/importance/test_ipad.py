@@ -184,6 +184,7 @@ def test_maps_of_equal_area_and_other_shape_are_not_mixed() -> None:
     torch.testing.assert_close(mixed, expected)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images() -> None:
     model = build("chain")
     graph = ChannelGraph.trace(model, EXAMPLE)

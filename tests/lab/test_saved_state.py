@@ -85,6 +85,7 @@ resume(exact(Path(sys.argv[1]), "with_memory"))
 """
 
 
+@pytest.mark.slow
 def test_a_new_process_goes_on_where_the_old_one_died(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     lab.prune(exact(whole, "with_memory"))
