@@ -125,7 +125,7 @@ def _padded(module: nn.modules.conv._ConvNd, inputs: Tensor, sides: tuple[int, .
     A transposed convolution is a convolution, in steps of one, of its input with zeros between.
     """
     if not module.transposed:
-        around = module._reversed_padding_repeated_twice
+        around = _around(module)
         if not any(around):
             return inputs, module.stride
         mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
@@ -139,6 +139,13 @@ def _padded(module: nn.modules.conv._ConvNd, inputs: Tensor, sides: tuple[int, .
         after = sides[dim - 2] + reach - before - spread.shape[dim]
         around = [before, after, *around]
     return F.pad(spread, around), (1,) * len(module.stride)
+
+
+def _around(module: nn.modules.conv._ConvNd) -> list[int]:
+    """The border in the order of `F.pad`; read off `padding`, which may have been set after the layer was made."""
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        return list(module._reversed_padding_repeated_twice)
+    return [int(amount) for amount in reversed(module.padding) for _ in range(2)]
 
 
 def _zeros_between(inputs: Tensor, dim: int, step: int) -> Tensor:

@@ -16,11 +16,19 @@ from pruning_lab.compensation.patches import (
     weights_per_filter,
 )
 
+
+def widened(layer: nn.Conv2d) -> nn.Conv2d:
+    """A layer that is told after it was made to dilate instead of to stride, as networks for segmentation do."""
+    layer.stride, layer.dilation, layer.padding = (1, 1), (2, 2), (2, 2)
+    return layer
+
+
 IMAGE = (2, 4, 7, 6)
 READERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "plain": (nn.Conv2d(4, 5, 3), IMAGE),
     "stride and padding": (nn.Conv2d(4, 5, (3, 2), stride=(2, 1), padding=(1, 0)), IMAGE),
     "dilated": (nn.Conv2d(4, 5, 3, padding=2, dilation=2), IMAGE),
+    "set anew": (widened(nn.Conv2d(4, 5, 3, stride=2, padding=1)), IMAGE),
     "same": (nn.Conv2d(4, 5, (5, 3), padding="same"), IMAGE),
     "reflected border": (nn.Conv2d(4, 5, 3, padding=1, padding_mode="reflect"), IMAGE),
     "grouped": (nn.Conv2d(4, 6, 3, groups=2), IMAGE),

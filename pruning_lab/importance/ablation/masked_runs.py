@@ -6,6 +6,7 @@ Where the model can be replayed, parts are run from values kept of one whole run
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ Answers = Iterator[tuple[Tensor, Tensor]]
 """(groups int64 [k], logits [k, 1, classes, ...] with each of them masked)."""
 
 _SIDE_BY_SIDE = 2**24
-"""Bytes of results that groups running side by side have at most: with more, processors wait for memory."""
+"""Bytes of results that groups running side by side on a CPU have at most: with more, it waits for memory."""
 
 
 @dataclass
@@ -101,13 +102,14 @@ class MaskedRuns:
         yield from self._by_copy(image, groups[at_source])
 
     def _by_parts(self, plan: _Plan, image: Tensor, values: Values, groups: Tensor) -> Answers:
+        most = _SIDE_BY_SIDE if image.device.type == "cpu" else math.inf
         for part in plan.parts:
             mine = part.groups[torch.isin(part.groups, groups)]
             if not len(mine):
                 continue
             kept = values if self._fits(plan) else self._run(plan, image, [part])[1]
             free = self.memory - (plan.boundary_bytes if self._fits(plan) else part.boundary_bytes())
-            at_once = max(1, int(min(free, _SIDE_BY_SIDE) // max(1, part.bytes_per_group())))
+            at_once = max(1, int(min(free, most) // max(1, part.bytes_per_group())))
             self.work.flops += part.flops(mine)
             for chunk in mine.split(at_once):
                 yield chunk, part.logits(chunk, kept)

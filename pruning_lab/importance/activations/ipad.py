@@ -137,4 +137,4 @@ def _of_filters(graph: ChannelGraph, by_reader: FilterScores) -> FilterScores:
         return {}
     channels, values = torch.cat([ids[layer] for layer in by_reader]), torch.cat(list(by_reader.values()))
     by_group = torch.cat([over_ids(channels, values.cpu(), len(graph), "mean"), torch.zeros(1)])
-    return {layer: by_group[row] for layer, row in graph.layers.items()}
+    return {layer: by_group[row].to(values.device) for layer, row in graph.layers.items()}
