@@ -37,7 +37,7 @@ class Meeting:
     targets: list[Tensor]
 
 
-class _Given(Exception):  # noqa: N818 - no error: it ends a forward pass that nobody goes on with
+class _Given(Exception):  # noqa: N818 - no error: it ends a forward pass that is not gone on with
     """Raised inside a forward pass that is given up."""
 
 

@@ -43,7 +43,7 @@ class MemoryBudget:
 class Cached:
     """A split that remembers what it has read while the budget lasts; past it, it reads again each time.
 
-    What it returns is read-only, so that nobody changes what the next reader gets.
+    What it returns is read-only, so that no reader changes what the next one gets.
     """
 
     def __init__(self, split: Split, budget: MemoryBudget) -> None:

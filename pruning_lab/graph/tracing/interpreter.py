@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pruning_lab.common.modules import layer_name, naming
 from pruning_lab.graph.tracing.labelled import Labelled
-from pruning_lab.graph.tracing.labels import FIXED, LabelSpace
+from pruning_lab.graph.tracing.labels import FIXED, LabelSpace, NotFollowedError
 from pruning_lab.graph.tracing.tape import Step, Tape, ancestors, replaced
 
 
@@ -132,15 +132,28 @@ class Interpreter:
             pointwise = torch.Tag.pointwise in getattr(step.target, "tags", ())
             rule = self.rules["pointwise" if pointwise else "unknown"]
         try:
-            result = rule(self, step, *args, **kwargs)
-        except (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError):
-            # An operator may be called in ways that nobody foresaw. Less is pruned then, and nothing breaks.
+            result = self._ruled(rule, step, args, kwargs)
+        except NotFollowedError:  # less is pruned then, and nothing breaks; any other error is a fault of the lab
             result = self.rules["unknown"](self, step, *args, **kwargs)
         sources = [value for source in step.sources for value in labelled_in(values[source])]
         if sources and all(value.parameters for value in sources):
             made_of = tuple(dict.fromkeys(name for value in sources for name in value.parameters))
             return _with_parameters(result, made_of)
         return _with_parameters(result, ()) if sources else result
+
+    def _ruled(self, rule: Rule, step: Step, args: Any, kwargs: dict[str, Any]) -> Any:
+        """What a rule makes of a step.
+
+        Raises:
+            NotFollowedError: the rule says so, or does not take these arguments.
+        """
+        try:
+            return rule(self, step, *args, **kwargs)
+        except TypeError as error:
+            called = error.__traceback__
+            if called is not None and called.tb_next is None:  # raised by the call, and not inside the rule
+                raise NotFollowedError(str(error)) from error
+            raise
 
     def axis(self, value: Labelled, dim: int) -> Tensor:
         """Labels along a dimension, int64 [shape[dim]]; FIXED where it has none."""

@@ -28,6 +28,10 @@ class _Met(NamedTuple):
     after: float
 
 
+class NotFollowedError(ValueError):
+    """A rule says on purpose that it can't follow its operator, called in this way; what it reads stays then."""
+
+
 class LabelSpace:
     """Gives out labels and collects what is known about them."""
 
@@ -44,11 +48,15 @@ class LabelSpace:
         return labels
 
     def tie(self, one: Tensor, other: Tensor, reason: str) -> None:
-        """Tie two label tensors of one shape element by element; `reason` is kept where one side is FIXED."""
+        """Tie two label tensors of one shape element by element; `reason` is kept where one side is FIXED.
+
+        Raises:
+            NotFollowedError: they have different numbers of labels.
+        """
         if one is other:
             return
         if one.numel() != other.numel():
-            raise ValueError(f"{one.numel()} labels can't be tied to {other.numel()}")
+            raise NotFollowedError(f"{one.numel()} labels can't be tied to {other.numel()}")
         self._met.append(_Met(one.reshape(-1), other.reshape(-1), reason, len(self._frozen)))
 
     def tie_rows(self, rows: Tensor, reason: str) -> Tensor:

@@ -1,7 +1,7 @@
 """Records the operators of a running model onto a tape. Knows tensors and their memory, and nothing of channels.
 
 Under `torch.inference_mode` an operator that is made of others arrives whole (a convolution, a linear layer, a batch
-norm); one that nobody wants whole is taken apart. A tensor is known by its identity. Memory is known too: where one
+norm); one without a rule is taken apart. A tensor is known by its identity. Memory is known too: where one
 view is written to, its base and the base's other views are new values from then on.
 """
 

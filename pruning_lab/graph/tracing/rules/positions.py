@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, labelled_in
 from pruning_lab.graph.tracing.labelled import Labelled
+from pruning_lab.graph.tracing.labels import NotFollowedError
 from pruning_lab.graph.tracing.rules.elementwise import united
 from pruning_lab.graph.tracing.tape import Step
 
@@ -31,11 +32,11 @@ def _indexed(interpreter: Interpreter, value: Labelled, indices: list[Labelled |
     """The axes that are left of a value, at the places where they are then.
 
     Raises:
-        ValueError: where a mask of several dimensions is the index, places are not followed.
+        NotFollowedError: where a mask of several dimensions is the index, places are not followed.
     """
     along = [dim for dim, one in enumerate(indices) if one is not None]
     if rank - (value.ndim - len(along)) != max((one.ndim for one in indices if one is not None), default=0):
-        raise ValueError("indexed by a mask")
+        raise NotFollowedError("indexed by a mask")
     for dim in along:
         interpreter.freeze(interpreter.axis(value, dim), "picks channels by position")
     rest = [dim for dim in range(value.ndim) if dim not in along]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled, gather_axis, varying
-from pruning_lab.graph.tracing.labels import FIXED
+from pruning_lab.graph.tracing.labels import FIXED, NotFollowedError
 from pruning_lab.graph.tracing.tape import Step
 
 aten = torch.ops.aten
@@ -24,7 +24,10 @@ def execute(interpreter: Interpreter, step: Step, value: Labelled, *args: Any, *
     keep = 1 if step.target in _KEEP_CHANNELS else interpreter.choices.get(step)
     operator = _COPYING.get(step.target, step.target)
     for dim in value.axes:
-        results = operator(value.spread(dim), *args, **kwargs)
+        try:
+            results = operator(value.spread(dim), *args, **kwargs)
+        except RuntimeError as error:
+            raise NotFollowedError(f"{step.target} does not run on labels") from error
         for place, result in enumerate([results] if single else results):
             along = varying(result)
             if len(along) > 1 and step.target in _SIZE_HELD:

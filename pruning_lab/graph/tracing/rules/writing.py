@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled, varying
+from pruning_lab.graph.tracing.labels import NotFollowedError
 from pruning_lab.graph.tracing.tape import Step, written
 
 aten = torch.ops.aten
@@ -48,13 +49,13 @@ def _places(
     """The view's dimension along which the base's `dim` runs, and which of its places it shows.
 
     Raises:
-        ValueError: the view mixes the dimension with others.
+        NotFollowedError: the view mixes the dimension with others.
     """
     shown = view(Labelled(base.shape, {dim: torch.arange(base.shape[dim])}).spread(dim), *args, **kwargs)
     shown = shown if place is None else shown[place]
     along = varying(shown)
     if len(along) > 1:
-        raise ValueError("written through a view that splits a dimension")
+        raise NotFollowedError("written through a view that splits a dimension")
     if not along:
         return None
     index = [0] * shown.ndim
