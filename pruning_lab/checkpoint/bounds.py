@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import os
 import sys
 import sysconfig
@@ -124,6 +125,9 @@ class _OutOfTime(BaseException):
 def _timed(seconds: float) -> Iterator[None]:
     """Stop this thread when it has computed for so long; waiting for other processes does not count.
 
+    Python's garbage collector is paused meanwhile: in a process that holds much it takes seconds of its own, and an
+    exception that reaches one of its callbacks is lost.
+
     Raises:
         OutOfBoundsError: it has.
     """
@@ -140,7 +144,8 @@ def _timed(seconds: float) -> Iterator[None]:
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_OutOfTime))
                     return
 
-    watcher = threading.Thread(target=watch, daemon=True)
+    watcher, collecting = threading.Thread(target=watch, daemon=True), gc.isenabled()
+    gc.disable()
     try:
         watcher.start()
         try:
@@ -151,6 +156,9 @@ def _timed(seconds: float) -> Iterator[None]:
             watcher.join()
     except _OutOfTime:
         raise OutOfBoundsError(f"it computes for more than {seconds:.1f} s") from None
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _plain_on_meta(model: nn.Module) -> bool:
