@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pruning_lab import __version__
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.files import disk_trouble
 from pruning_lab.tasks.config import conf_folder, register_schema, run_task
 from pruning_lab.tasks.mistakes import told
 
@@ -32,11 +33,13 @@ STOPS = (signal.SIGTERM, signal.SIGUSR2) if hasattr(signal, "SIGUSR2") else (sig
 def job(config: DictConfig) -> Any:
     """One job; returns the number that `returns` names, for sweepers that optimize it."""
     settings = HydraConfig.get()
-    folder = Path(settings.runtime.output_dir)
+    folder = _folder_of_run(config, settings)
     try:
-        outcome = run_task(config, str(folder), dict(settings.runtime.choices))
-    except (LabError, OSError) as error:
+        outcome = run_task(config, str(settings.runtime.output_dir), dict(settings.runtime.choices))
+    except LabError as error:
         return _fail(error, settings)
+    except OSError as error:
+        return _fail(LabError(_of_the_disk(error, folder)), settings)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(folder)) from None
     except Exception as error:
@@ -46,6 +49,12 @@ def job(config: DictConfig) -> Any:
     return outcome.number
 
 
+def _folder_of_run(config: DictConfig, settings: DictConfig) -> Path:
+    """Where the job's run is kept: its own folder, or that of the run that is taken up again."""
+    taken_up = config.task.get("run") if settings.runtime.choices.get("task") == "resume" else None
+    return Path(str(taken_up)).absolute() if taken_up else Path(settings.runtime.output_dir)
+
+
 def _interrupt(number: int, frame: object) -> NoReturn:
     """A polite request to stop is treated as Ctrl-C is."""
     raise KeyboardInterrupt
@@ -53,9 +62,19 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def _how_to_go_on(folder: Path) -> str:
     """What was finished, and the line that goes on from there, where a step was."""
+    return _resuming(folder) or f": what was finished is in {folder}"
+
+
+def _resuming(folder: Path) -> str:
+    """The line that goes on with a run; empty where no step of it is saved."""
     if any((folder / "state").glob("step_*")):
         return f"; go on from its last step: python -m pruning_lab task=resume task.run={shlex.quote(str(folder))}"
-    return f": what was finished is in {folder}"
+    return ""
+
+
+def _of_the_disk(error: OSError, folder: Path) -> str:
+    """What the file system refused, the mend, and how to go on after it."""
+    return disk_trouble(error, folder) + _resuming(folder)
 
 
 def _fail(error: Exception, settings: DictConfig) -> NoReturn:
@@ -86,13 +105,18 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NO_READER
     except OSError as error:
-        place = error.filename or "the file system"
-        print(f"error: {place}: {error.strerror or error}; give folders that exist and can be written", file=sys.stderr)
+        print(f"error: {disk_trouble(error, _run_folder())}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as interrupt:
         print(f"interrupted{interrupt}", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _run_folder() -> str:
+    """Where Hydra itself writes; what fails there may name no file."""
+    initialized = HydraConfig.initialized()
+    return str(HydraConfig.get().runtime.output_dir) if initialized else "the file system"
 
 
 def _answer() -> None:

@@ -2,10 +2,11 @@
 
 from pruning_lab.checkpoint.architecture import read_architecture
 from pruning_lab.checkpoint.builder import Builder
-from pruning_lab.checkpoint.folder import load, restore_origin, save
+from pruning_lab.checkpoint.folder import checkpoint_bytes, load, restore_origin, save
 
 __all__ = [
     "Builder",
+    "checkpoint_bytes",
     "load",
     "read_architecture",
     "restore_origin",

@@ -8,12 +8,13 @@ channel graph's records.
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from pruning_lab.checkpoint.architecture import (
@@ -27,8 +28,9 @@ from pruning_lab.checkpoint.bounds import Bounds, OutOfBoundsError, build_within
 from pruning_lab.checkpoint.builder import Builder, forgotten
 from pruning_lab.checkpoint.sameness import difference
 from pruning_lab.checkpoint.trust import Trust, is_trusted, resolve_builder, safe_arguments, shown
-from pruning_lab.checkpoint.weights import WEIGHTS, fill, read_weights, tensors_of, write_weights
+from pruning_lab.checkpoint.weights import fill, new_weights, read_weights, tensors_of
 from pruning_lab.common.errors import LabError, first_line
+from pruning_lab.common.files import is_full
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.module_sizes import channel_attribute, fit_attributes
 from pruning_lab.surgery.unused import drop, dropped
@@ -58,32 +60,27 @@ def save(
     """
     given = builder or Builder.of(model)
     tensors = tensors_of(model)
-    architecture = {
-        "format": FORMAT,
-        "builder": {"target": given.target, "arguments": given.arguments},
-        "layers": _layers(model, graph),
-        "groups": _convolution_groups(model),
-        "dropped": dropped(model),
-        "attributes": _attributes(model, graph),
-        "about": dict(about or {}),
-        "weights": {"sha256": ""},
-    }
+    architecture = _architecture(model, graph, given, about)
     architecture_text(architecture)
     if prove:
         _prove(model, architecture, tensors, [] if builder else forgotten(model, given))
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        weights, checksum = write_weights(folder, tensors)
-        try:
-            text = architecture_text({**architecture, "weights": {"sha256": checksum}})
-            os.replace(weights, folder / WEIGHTS)
-        finally:
-            weights.unlink(missing_ok=True)
-        write_architecture(folder, text)
+        # Both are on the disk before either takes the place of an old one: a disk may be full in between.
+        with new_weights(folder, tensors) as checksum:
+            write_architecture(folder, architecture_text({**architecture, "weights": {"sha256": checksum}}))
     except OSError as error:
-        raise LabError(f"the model can't be saved in {folder} ({error.strerror or first_line(error)})") from error
+        mend = "make room there" if is_full(error) else "give a folder that can be written"
+        what = error.strerror or first_line(error)
+        raise LabError(f"the model can't be saved in {folder} ({what}); {mend}") from error
     return folder
+
+
+def checkpoint_bytes(model: nn.Module, builder: Builder | None = None) -> int:
+    """Bytes that `save` would write for a model without its graph; nothing is written."""
+    architecture = _architecture(model, None, builder or Builder.of(model), None)
+    text = architecture_text({**architecture, "weights": {"sha256": hashlib.sha256().hexdigest()}})
+    return len(serialized(tensors_of(model))) + len(text.encode())
 
 
 def load(folder: str | Path, trust: Trust = ()) -> nn.Module:
@@ -141,6 +138,22 @@ def restore_origin(graph: ChannelGraph, folder: str | Path) -> None:
         if name in graph.layers and len(layer["kept"]) == len(graph.layers[name]):
             graph.original[name] = torch.tensor(layer["kept"], dtype=torch.int64)
             graph.original_widths[name] = layer["original"]
+
+
+def _architecture(
+    model: nn.Module, graph: ChannelGraph | None, builder: Builder, about: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The content of `architecture.json`, but for the weights' checksum."""
+    return {
+        "format": FORMAT,
+        "builder": {"target": builder.target, "arguments": builder.arguments},
+        "layers": _layers(model, graph),
+        "groups": _convolution_groups(model),
+        "dropped": dropped(model),
+        "attributes": _attributes(model, graph),
+        "about": dict(about or {}),
+        "weights": {"sha256": ""},
+    }
 
 
 def _prove(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pruning_lab.checkpoint.architecture import inside
 from pruning_lab.checkpoint.trust import shown
 from pruning_lab.common.errors import LabError, first_line
+from pruning_lab.common.files import replacing
 from pruning_lab.common.modules import check_has_values
 from pruning_lab.graph.cutting.held_tensors import holders_of
 
@@ -51,21 +52,18 @@ def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     return [*model.named_parameters(), *model.named_buffers()]
 
 
-def write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> tuple[Path, str]:
-    """Write tensors beside the folder's weights; `os.replace` puts the file in their place.
+@contextmanager
+def new_weights(folder: Path, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """Write tensors beside the folder's weights, whose place they take when the block ends without an error.
 
-    Returns:
-        where they are, and the file's checksum.
+    Yields:
+        the file's checksum.
     """
-    path = folder / f".{WEIGHTS}.{uuid.uuid4().hex}"
-    try:
-        save_file(dict(tensors), path)
-        with open(path, "rb") as stream:
+    with replacing(folder / WEIGHTS) as draft:
+        save_file(dict(tensors), draft)
+        with open(draft, "rb") as stream:
             os.fsync(stream.fileno())
-        return path, _checksum(path)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        yield _checksum(draft)
 
 
 def read_weights(folder: str | Path, checksum: str) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from pruning_lab.lab.finish import close
 from pruning_lab.lab.output import sentences
 from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.rehearsal import rehearse
+from pruning_lab.lab.room import check_room
 from pruning_lab.lab.saved_state import sweep_up
 from pruning_lab.lab.saving import try_saving
 from pruning_lab.lab.snapshots import Snapshots
@@ -91,6 +92,7 @@ def begin(lab: Experiment) -> RunState:
     sweep_up(lab.output.folder)
     deterministic(lab.training.deterministic)
     announce(lab)
+    check_room(lab)
     try_saving(lab, lab.model.build())
     if lab.pruning.check:
         rehearse(lab)

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.files import replacing, write_atomically
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.memory import load_memory, load_optimizer, memory_of, optimizer_parts
@@ -84,10 +85,7 @@ def _write_draft(draft: Path, state: RunState, run_id: str, before: list[Path]) 
         "training": [name for name, module in state.model.named_modules() if module.training],
         "snapshots": [[each.step, kept_of(each.graph)] for each in state.snapshots],
     }
-    with open(draft / CONTENT, "w", encoding="utf-8") as stream:
-        stream.write(_as_json(content))
-        stream.flush()
-        os.fsync(stream.fileno())
+    write_atomically(draft / CONTENT, _as_json(content))
 
 
 def sweep_up(run_folder: Path) -> None:
@@ -197,9 +195,8 @@ def _linked(path: Path, sources: list[Path]) -> bool:
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    save_file(tensors, path)
-    with open(path, "rb+") as stream:
-        os.fsync(stream.fileno())
+    with replacing(path) as draft:
+        save_file(tensors, draft)
 
 
 def _as_json(content: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from pruning_lab.checkpoint import load, save
+from pruning_lab.checkpoint import checkpoint_bytes, load, save
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import random_kept
 from pruning_lab.graph import ChannelGraph
@@ -56,6 +56,4 @@ def keep(lab: Experiment, model: nn.Module, graph: ChannelGraph, about: Mapping[
 
 def size_on_disk(lab: Experiment, model: nn.Module) -> int:
     """Bytes of a model's checkpoint."""
-    with tempfile.TemporaryDirectory() as folder:
-        save(folder, model, builder=lab.model.builder, prove=False)
-        return sum(path.stat().st_size for path in Path(folder).iterdir())
+    return checkpoint_bytes(model, builder=lab.model.builder)

@@ -23,7 +23,7 @@ from pruning_lab.lab.output.console import ConsoleReporter
 from pruning_lab.lab.output.history import SUMMARY
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
-from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain
+from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain, write_config
 from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.training.compute import ComputeSettings
 
@@ -38,8 +38,7 @@ def experiment_of(config: DictConfig, folder: Path, choices: Mapping[str, Any]) 
 
 def recorded(config: DictConfig, data: SegmentationData, folder: Path, choices: Mapping[str, Any]) -> Experiment:
     """The experiment that a filled config describes; the config is written to the run's folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    write_config(config, folder)
     return assemble(config, data, folder, choices)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.files import write_atomically
 from pruning_lab.lab.output.run_folder import HYDRA_FOLDER
 from pruning_lab.lab.several_budgets import prune_to_each
 from pruning_lab.resources.table import COUNTED
@@ -65,5 +66,4 @@ def _copy_record(folder: Path, place: Path) -> None:
     if (path := folder / HYDRA_FOLDER / "hydra.yaml").is_file():
         record = OmegaConf.load(path)
         OmegaConf.update(record, "hydra.runtime.choices.task", "prune")
-        (place / HYDRA_FOLDER).mkdir(exist_ok=True)
-        OmegaConf.save(record, place / HYDRA_FOLDER / "hydra.yaml")
+        write_atomically(place / HYDRA_FOLDER / "hydra.yaml", OmegaConf.to_yaml(record))

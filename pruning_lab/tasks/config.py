@@ -18,6 +18,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.files import write_atomically
 from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.tasks.values import annotations_of, check_known, check_ranges, check_value
 
@@ -219,6 +220,11 @@ def fill_null(node: Any, **values: Any) -> None:
 def plain(node: Any) -> Any:
     """A node as plain dicts and lists, resolved."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def write_config(config: DictConfig, folder: Path) -> None:
+    """Write the resolved config into a run's folder."""
+    write_atomically(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
 
 def flat_parameters(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,19 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.files import write_atomically
 from pruning_lab.data.masks import colors_table
 
 KINDS = ("classes", "data")
 LARGEST_VALUE = 65535
 """Of a PNG's pixels."""
+
+
+def as_png(pixels: NDArray[Any]) -> bytes:
+    """Pixels [H, W] or [H, W, 3] as the content of a PNG file."""
+    content = io.BytesIO()
+    Picture.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class MaskWriter:
 
     def write(self, mask: NDArray[np.uint8], path: Path) -> None:
         """Write class indices [H, W]. Raises LabError for a class of which the table says nothing."""
-        Picture.fromarray(self.translated(mask)).save(path)
+        write_atomically(path, as_png(self.translated(mask)))
 
     def translated(self, mask: NDArray[np.uint8]) -> NDArray[Any]:
         """What stands for class indices [H, W]: uint8 or uint16 [H, W], or colors uint8 [H, W, 3]."""

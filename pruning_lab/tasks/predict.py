@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from PIL import Image as Picture
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.files import write_atomically
 from pruning_lab.data.formats.contract import Stored
 from pruning_lab.lab.input_facts import InputFacts, checkpoint_folder
 from pruning_lab.lab.output.console import ConsoleReporter, Reporter, Task
@@ -21,7 +22,7 @@ from pruning_lab.lab.output.run_folder import read_config
 from pruning_lab.lab.output.samples import laid_over
 from pruning_lab.lab.prediction import Prediction, Predictor
 from pruning_lab.tasks.image_search import Found, image_files, pages_of, reading_of, stored_pixels
-from pruning_lab.tasks.mask_values import MaskWriter, mask_writer
+from pruning_lab.tasks.mask_values import MaskWriter, as_png, mask_writer
 from pruning_lab.training.compute import ComputeSettings
 
 CONFIG = "config.yaml"
@@ -133,15 +134,15 @@ class _Output:
         if self.overlays:
             classes = max(len(self.facts.class_names), int(prediction.mask.max()) + 1)
             shown: NDArray[np.uint8] = laid_over(pixels, prediction.mask, classes)
-            Picture.fromarray(shown).save(self._path("overlays", found, ".png"))
+            write_atomically(self._path("overlays", found, ".png"), as_png(shown))
         if prediction.probabilities is not None:
-            np.save(self._path("probabilities", found, ".npy"), prediction.probabilities)
+            content = io.BytesIO()
+            np.save(content, prediction.probabilities)
+            write_atomically(self._path("probabilities", found, ".npy"), content.getvalue())
         self.written += 1
 
     def _path(self, kind: str, found: Found, ending: str) -> Path:
-        path = self.folder / kind / f"{found.name}{ending}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        return self.folder / kind / f"{found.name}{ending}"
 
     def in_words(self, writer: MaskWriter, facts: InputFacts) -> str:
         """One line: what was written, what it means, and where it is."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import re
 import types
 import typing
@@ -17,6 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.machine import memory_bytes, most_threads
 
 PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 """Types that a config file can spell -> what to call them."""
@@ -121,6 +123,7 @@ def check_known(config: Mapping[str, Any], known: Sequence[str]) -> None:
 
 def check_ranges(config: Mapping[str, Any]) -> None:
     """Raises LabError for the first value of the right type that is impossible all the same."""
+    _check_image_size(config)
     for key, (fits, wanted) in RANGES.items():
         value: Any = config
         for part in key.split("."):
@@ -129,12 +132,36 @@ def check_ranges(config: Mapping[str, Any]) -> None:
             raise LabError(f"{key}={value} must be {wanted}")
 
 
+def _check_image_size(config: Mapping[str, Any]) -> None:
+    """Raises LabError for images of which one alone does not fit the memory, with what a single filter makes of it."""
+    data = config.get("data")
+    sides = data.get("size") if isinstance(data, Mapping) else None
+    if sides is None:
+        return
+    if len(sides) != 2 or min(sides) < 1:
+        raise LabError(f"data.size={list(sides)} is no size; give [height, width] in pixels, each 1 or more")
+    needed = 2 * BYTES_PER_NUMBER * math.prod(sides)
+    if needed > memory_bytes():
+        raise LabError(
+            f"data.size={list(sides)}: one image takes {needed / 1e9:.3g} GB, and this machine has "
+            f"{memory_bytes() / 1e9:.3g} GB of memory; give [height, width] in pixels that fit"
+        )
+
+
+BYTES_PER_NUMBER = 4
+
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "threads": (lambda value: value is None or value >= 1, "at least 1, or null to let torch decide"),
+    "threads": (
+        lambda value: value is None or 1 <= value <= most_threads(),
+        f"at least 1 and at most {most_threads()} on this machine, or null to let torch decide",
+    ),
     "max_steps": (lambda value: value is None or value >= 0, "at least 0, or null for as many as the budget takes"),
     "seed": (lambda value: 0 <= value < 2**32, "at least 0 and below 2**32"),
     "loader.batch_size": (lambda value: value is None or value >= 1, "at least 1"),
-    "loader.workers": (lambda value: not isinstance(value, int) or value >= 0, "at least 0"),
+    "loader.workers": (
+        lambda value: not isinstance(value, int) or 0 <= value <= most_threads(),
+        f"at least 0 and at most {most_threads()} on this machine",
+    ),
     "loader.score_images": (lambda value: value is None or value >= 1, "at least 1"),
     "name": (
         lambda value: re.fullmatch(r"[^\s./\\][^/\\]*", value) is not None,

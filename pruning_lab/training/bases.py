@@ -21,6 +21,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.files import disk_trouble, is_full, replacing, write_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ def load_or_train(
     However many processes ask for the same base at once, one trains it and the others wait. What comes back
     was read from disk in either case, so that a run can't tell whether it trained its base itself.
 
+    A trained base that can't be written, as on a full disk, is not lost: a warning is logged, and it comes back.
+
     Args:
         bases: folder of all kept bases; None trains without keeping.
         digest: `base_hash` of everything that makes this base.
@@ -91,15 +94,21 @@ def load_or_train(
         lock = FileLock(bases / f"{digest}.lock")
         lock.acquire()
     except OSError as problem:
+        mend = "make room there" if is_full(problem) else "give another folder"
         raise LabError(
-            f"bases={bases} can't be written ({problem.strerror}): give another folder, or set base.reuse=false"
+            f"bases={bases} can't be written ({problem.strerror}): {mend}, or set base.reuse=false"
         ) from None
     try:
         found = _read(entry, digest, build)
         if found is not None:
             return *found, True
         model = build()
-        _write(entry, digest, model, train(model))
+        told = train(model)
+        try:
+            _write(entry, digest, model, told)
+        except OSError as problem:
+            _log.warning("The base is not kept, and the run goes on with it: %s.", disk_trouble(problem, bases))
+            return model, told, False
         stored = _read(entry, digest, build)
     finally:
         lock.release()
@@ -145,9 +154,10 @@ def _write(entry: Path, digest: str, model: nn.Module, info: dict[str, Any]) -> 
     draft = Path(tempfile.mkdtemp(prefix=f".{digest}.", dir=entry.parent))
     try:
         weights = draft / "weights.safetensors"
-        save_model(model, str(weights))
+        with replacing(weights) as file:
+            save_model(model, str(file))
         card = {"base_hash": digest, "weights_sha256": _file_hash(weights), "info": info}
-        (draft / "base.json").write_text(json.dumps(card, indent=2) + "\n")
+        write_atomically(draft / "base.json", json.dumps(card, indent=2) + "\n")
         if entry.exists():
             shutil.rmtree(entry)
         os.replace(draft, entry)

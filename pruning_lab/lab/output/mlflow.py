@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock
 
 from pruning_lab.common.errors import LabError, first_line
+from pruning_lab.common.files import is_full
 from pruning_lab.lab.output.deliveries import LONGEST, Deliveries
 from pruning_lab.lab.output.tracker import Status
 
@@ -76,6 +77,9 @@ ENVIRONMENT = {
 }
 
 
+SQLITE_IS_FULL = "database or disk is full"
+
+
 class MlflowTracker:
     """Logs to an MLflow store: any `uri` that MLflow knows, by default an SQLite file under the output root.
 
@@ -119,9 +123,10 @@ class MlflowTracker:
         except Exception as error:
             silent = uri.startswith("http") and _is_outage(error)
             reason = "no usable answer" if silent else first_line(error, LONGEST)
+            full = is_full(error) or SQLITE_IS_FULL in str(error)
+            mend = f"make room in {output_root}" if full else "start that server, correct the address"
             raise LabError(
-                f"tracking.uri: can't log to {_without_password(uri)} ({reason}); "
-                "start that server, correct the address, or run with tracking=none"
+                f"tracking.uri: can't log to {_without_password(uri)} ({reason}); {mend}, or run with tracking=none"
             ) from error
 
     def _log_parameters(self, parameters: Mapping[str, Any]) -> None:

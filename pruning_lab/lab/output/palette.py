@@ -1,5 +1,6 @@
 """Colors that any color vision can tell apart, and the look that all figures share. Knows no data."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from pruning_lab.common.files import write_atomically
 
 # The palette of Okabe and Ito (2008), "Color Universal Design".
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
@@ -50,8 +53,9 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
         yield figure
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        content = io.BytesIO()
+        figure.savefig(content, format=Path(path).suffix.lstrip("."))
+        write_atomically(path, content.getvalue())
 
 
 def class_colors(number: int) -> NDArray[np.uint8]:

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output.console import ConsoleReporter
+from pruning_lab.lab.room import check_network
 from pruning_lab.surgery.unused import drop_unused
 from pruning_lab.tasks.assembly import connections_of
-from pruning_lab.tasks.config import build, fill_null
+from pruning_lab.tasks.config import build, fill_null, write_config
 from pruning_lab.tasks.inspect.facts import Inspection, inspect_model
 from pruning_lab.tasks.inspect.picture import channel_graph
 from pruning_lab.tasks.inspect.tables import layers_table, reads_table, sentences, write_inspection
@@ -43,9 +44,9 @@ def inspect(
         torch.set_num_threads(config.threads)
     image = _blank_image(config, size, channels)
     fill_null(config.model, classes=classes, in_channels=image.shape[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    write_config(config, folder)
     seed_everything(config.seed)
+    check_network(lambda: build(config.model))
     model = build(config.model)
     connections = connections_of(config)
     gone = drop_unused(model, image, connections) if config.drop_unused else []

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.importance.ablation.effects import EFFECTS
 from pruning_lab.lab.output.console import ConsoleReporter, Reporter
 from pruning_lab.lab.output.run_folder import Run
-from pruning_lab.tasks.config import plain
+from pruning_lab.tasks.config import plain, write_config
 from pruning_lab.tasks.report.agreement import Agreement
 from pruning_lab.tasks.report.correlation import judge
 from pruning_lab.tasks.report.run_search import find_runs
@@ -54,8 +54,7 @@ def report(
         raise LabError(f"task.ablation_effect={ablation_effect} is not known; use one of {', '.join(EFFECTS)}")
     found = find_runs(plain(runs))
     rows, repeated = study_rows(found.runs)
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    write_config(config, folder)
     reporter = ConsoleReporter()
     agreements = _agreements(config, rows, found.runs, ablation_images, ablation_effect, reporter) if ablation else []
     figures: dict[str, str] = {}

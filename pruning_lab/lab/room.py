@@ -1,0 +1,76 @@
+"""What a run will surely take, held against what there is, before anything is trained: memory, and room on the disk.
+
+Must not know what a step does. All numbers are lower bounds, so that nothing is refused that could have run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from pruning_lab.checkpoint.bounds import Bounds, OutOfBoundsError, build_within
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.machine import memory_bytes
+from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.output.units import count, size
+
+TRAINED = 3
+"""A network that is trained is in memory with its gradient, and beside the base."""
+
+KEPT = 3
+"""A run keeps a network as the base, and in its state as the base and as the network of the step."""
+
+NO_LIMIT = 2**62
+
+
+def check_room(lab: Experiment) -> None:
+    """Say how large the network is, and refuse one that can't be trained here or kept.
+
+    Raises:
+        LabError: the machine has not the memory, or the disk not the room.
+    """
+    weights = check_network(lab.model.build, lab.training.settings.device)
+    for folder in filter(None, (lab.output.folder, lab.training.bases)):
+        there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+        free = shutil.disk_usage(there).free
+        if free < KEPT * weights:
+            raise LabError(
+                f"{folder}: the run keeps networks of {size(KEPT * weights)}, and {size(free)} are free; make room "
+                "there, or give another disk by output_root and bases"
+            )
+    lab.output.reporter.say(f"network: {size(weights)} of weights")
+
+
+def check_network(build: Callable[[], nn.Module], device: torch.device | str = "cpu") -> int:
+    """Bytes of a network's weights, which are not given memory for that.
+
+    Raises:
+        LabError: it can't be trained on this machine, or on this GPU.
+    """
+    device = torch.device(device)
+    have = _memory(device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # weights that are loaded into tensors without memory are no loss here
+        try:
+            model = build_within(Bounds(NO_LIMIT, NO_LIMIT, memory_bytes(), 0), build, isolated=False)
+        except OutOfBoundsError as error:
+            raise LabError(f"model: {error}, and this machine has {size(have)} of memory; make it smaller") from error
+    tensors = list(model.parameters()) if isinstance(model, nn.Module) else []
+    weights = sum(tensor.nbytes for tensor in tensors)
+    if TRAINED * weights > have:
+        raise LabError(
+            f"model {type(model).__name__} has {count(sum(tensor.numel() for tensor in tensors))} weights: training it "
+            f"takes {size(TRAINED * weights)} of memory at least, and there are {size(have)}; lower what makes it large"
+            " (width, depth, growth, ...)"
+        )
+    return weights
+
+
+def _memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return min(torch.cuda.get_device_properties(device).total_memory, memory_bytes())
+    return memory_bytes()
