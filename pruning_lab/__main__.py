@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pruning_lab import __version__
 from pruning_lab.common.errors import LabError
-from pruning_lab.common.files import disk_trouble
+from pruning_lab.common.files import disk_trouble, is_full
 from pruning_lab.tasks.config import conf_folder, register_schema, run_task
 from pruning_lab.tasks.mistakes import told
 
@@ -37,7 +39,8 @@ def job(config: DictConfig) -> Any:
     try:
         outcome = run_task(config, str(settings.runtime.output_dir), dict(settings.runtime.choices))
     except LabError as error:
-        return _fail(error, settings)
+        full = error.__cause__ is not None and is_full(error.__cause__)
+        return _fail(LabError(f"{error}{_resuming(folder)}") if full else error, settings)
     except OSError as error:
         return _fail(LabError(_of_the_disk(error, folder)), settings)
     except KeyboardInterrupt:
@@ -89,6 +92,7 @@ def _fail(error: Exception, settings: DictConfig) -> NoReturn:
 def main() -> int:
     """Run Hydra, and say a user's mistake in one line."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = False  # a line that the log has no room for costs nothing but itself
     register_schema()
     for number in STOPS:
         signal.signal(number, _interrupt)
@@ -105,7 +109,7 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NO_READER
     except OSError as error:
-        print(f"error: {disk_trouble(error, _run_folder())}", file=sys.stderr)
+        print(f"error: {disk_trouble(error, _run_folder(error))}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as interrupt:
         print(f"interrupted{interrupt}", file=sys.stderr)
@@ -113,10 +117,12 @@ def main() -> int:
     return 0
 
 
-def _run_folder() -> str:
-    """Where Hydra itself writes; what fails there may name no file."""
-    initialized = HydraConfig.initialized()
-    return str(HydraConfig.get().runtime.output_dir) if initialized else "the file system"
+def _run_folder(error: OSError) -> str:
+    """Where Hydra wrote when it failed: it forgets the folder before it raises, and its error names no file."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "run_job" and "output_dir" in frame.f_locals:
+            return str(frame.f_locals["output_dir"])
+    return "the file system"
 
 
 def _answer() -> None:

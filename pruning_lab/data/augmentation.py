@@ -62,6 +62,8 @@ class Augmentation:
     """
 
     def __init__(self, steps: Sequence[Mapping[str, Any]] = ()) -> None:
+        if isinstance(steps, str) or not isinstance(steps, Sequence):
+            raise LabError(f"augmentation.steps={steps} must be a list of steps, each with the name of a transform")
         self.steps = [_plain(step) for step in steps]
         self._compose = self._build(size=(64, 64), mask_fill=0)
 

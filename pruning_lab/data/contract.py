@@ -1,6 +1,7 @@
 """What a data set is to the rest of the lab: three splits and a few facts. Knows no file format, no model."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -131,6 +132,9 @@ def channel_statistics(
 
 
 def check_statistics(key: str, numbers: Sequence[float], channels: int) -> None:
-    """Raise LabError naming `key` unless there is a number for each channel."""
+    """Raise LabError naming `key` unless there is a number for each channel, by which a std can divide."""
     if len(numbers) != channels:
         raise LabError(f"{key} has {len(numbers)} numbers: give {channels}, one for each channel, or null")
+    if not all(map(math.isfinite, numbers)) or (key.endswith("std") and min(numbers) <= 0):
+        above = " above 0" if key.endswith("std") else ""
+        raise LabError(f"{key}={list(numbers)}: give a number{above} for each channel, or null")

@@ -9,7 +9,7 @@ from pruning_lab.data.checking import read_splits
 from pruning_lab.data.contract import SegmentationData, channel_statistics, checked_size
 from pruning_lab.data.digests import memory_for
 from pruning_lab.data.layouts.places import Places, find
-from pruning_lab.data.masks import MaskRules, colors_table
+from pruning_lab.data.masks import MaskRules, colors_table, values_table
 from pruning_lab.data.outlines import BACKGROUND
 from pruning_lab.data.reading import MEGAPIXELS, Reading
 
@@ -54,11 +54,13 @@ class Folder(SegmentationData):
         height_width, reading = checked_size(size), Reading(channels, scale, pages, orientation, megapixels)
         places = Places(images, masks, image_suffix, mask_suffix, folders, lists, csv, coco)
         found = find(Path(root), places, split, seed)
-        values = None if mask_values is None else {int(key): int(value) for key, value in mask_values.items()}
+        values = None if mask_values is None else values_table(mask_values)
         if found.categories:
             values, class_names = _of_categories(found.categories, values, class_names)
         if classes is None and class_names is not None:
             classes = len(class_names)
+            if classes < 2:
+                raise LabError(f"data.class_names={list(class_names)}: give two names or more, background included")
         rules = MaskRules(classes, ignore_index, values, colors_table(mask_colors), mask_nearest)
         read = read_splits(found.pairs, height_width, rules, cache_mb, reading, memory_for(Path(root)))
         names = [f"class_{number}" for number in range(read.classes)] if class_names is None else list(class_names)

@@ -218,3 +218,11 @@ def _three_bytes(color: Sequence[Any]) -> Color:
     if not all(0 <= part <= 255 for part in (red, green, blue)):
         raise ValueError(color)
     return red, green, blue
+
+
+def values_table(mask_values: Mapping[Any, Any]) -> dict[int, int]:
+    """Value in the files -> class, as whole numbers. Raises LabError for anything else."""
+    try:
+        return {int(value): int(number) for value, number in mask_values.items()}
+    except (TypeError, ValueError):
+        raise LabError(f"data.mask_values={dict(mask_values)}: give whole numbers, e.g. {{0: 0, 255: 1}}") from None

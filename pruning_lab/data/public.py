@@ -12,7 +12,7 @@ from pruning_lab.data.contract import SegmentationData, channel_statistics, chec
 from pruning_lab.data.digests import memory_for
 from pruning_lab.data.files import FilePair
 from pruning_lab.data.layouts import divide
-from pruning_lab.data.masks import MaskRules
+from pruning_lab.data.masks import MaskRules, values_table
 
 PET_VALUES = {1: 1, 2: 0, 3: 255}
 """Trimaps hold 1 for the animal, 2 for the background and 3 for the border between them."""
@@ -60,7 +60,7 @@ class OxfordPet(SegmentationData):
         base = Path(root) / "oxford-iiit-pet"
         lists = base / "annotations"
         ensure_present("oxford_pet", lists / "test.txt", download, lambda: _download_pet(root))
-        values = {int(key): int(value) for key, value in (mask_values or PET_VALUES).items()}
+        values = values_table(mask_values or PET_VALUES)
 
         def listed(name: str) -> list[FilePair]:
             return _listed(lists / f"{name}.txt", base / "images", lists / "trimaps")

@@ -50,6 +50,9 @@ class MetricMinusPrice:
     """
 
     def __init__(self, metric: str = "val/iou", flops_price: float = 0.1, weights_price: float = 0.0) -> None:
+        for name, price in {"flops_price": flops_price, "weights_price": weights_price}.items():
+            if not price >= 0:
+                raise LabError(f"validation.promise.{name}={price} must not be negative")
         self.metric = metric
         self.flops_price = flops_price
         self.weights_price = weights_price

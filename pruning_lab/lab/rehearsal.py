@@ -6,12 +6,13 @@ What would end a run after minutes of training ends it here within seconds. Must
 from __future__ import annotations
 
 import copy
+import difflib
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.common.errors import LabError
+from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.common.modules import in_mode, random_kept, tensors_in
 from pruning_lab.compensation import Before
 from pruning_lab.graph import ChannelGraph
@@ -43,7 +44,9 @@ def rehearse(lab: Experiment) -> None:
         check_weights(model)
         batches = lab.loaders().score_batches(IMAGES)
         _check_images(batches, lab)
-        lab.validator().evaluate(model, batches)
+        _check_takes(model, batches[0][0].to(settings.device))
+        scores = lab.validator().evaluate(model, batches)
+        _check_promise(lab.pruning.validation.promise, [f"val/{name}" for name in scores])
         _check_repeats(model, batches[0][0].to(settings.device))
         graph = ChannelGraph.trace(model, lab.example(), prove=False, connections=lab.model.connections)
         _check_prunable(model, graph)
@@ -66,6 +69,28 @@ def _check_images(batches: Sequence[Batch], lab: Experiment) -> None:
             raise LabError(
                 f"data {lab.data.dataset.name}: an image holds NaN or infinity; mend the file, or leave it out"
             )
+
+
+def _check_takes(model: nn.Module, image: Tensor) -> None:
+    """One pass over an image, so that a model for other channels is told as such."""
+    try:
+        with in_mode(model, training=False), torch.no_grad():
+            model(image)
+    except RuntimeError as error:
+        if "channels" not in str(error):
+            raise
+        raise LabError(
+            f"model {type(model).__name__} does not take images of {image.shape[1]} channels ({first_line(error)}); "
+            "build it for as many, or choose the images' channels by data.channels"
+        ) from error
+
+
+def _check_promise(promise: object, measured: Sequence[str]) -> None:
+    """A promise that asks for a metric which no validation gives would be found out at the end of the run."""
+    metric = getattr(promise, "metric", None)
+    if isinstance(metric, str) and metric.startswith("val/") and metric not in measured:
+        near = difflib.get_close_matches(metric, measured, n=1) or measured
+        raise LabError(f"validation.promise.metric={metric} is not measured; use one of {', '.join(near)}")
 
 
 def _check_repeats(model: nn.Module, image: Tensor) -> None:

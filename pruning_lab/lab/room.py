@@ -59,7 +59,9 @@ def check_network(build: Callable[[], nn.Module], device: torch.device | str = "
             model = build_within(Bounds(NO_LIMIT, NO_LIMIT, memory_bytes(), 0), build, isolated=False)
         except OutOfBoundsError as error:
             raise LabError(f"model: {error}, and this machine has {size(have)} of memory; make it smaller") from error
-    tensors = list(model.parameters()) if isinstance(model, nn.Module) else []
+    if not isinstance(model, nn.Module):
+        raise LabError(f"model._target_ builds a {type(model).__name__}, and no torch.nn.Module; name one's class")
+    tensors = list(model.parameters())
     weights = sum(tensor.nbytes for tensor in tensors)
     if TRAINED * weights > have:
         raise LabError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.files import disk_trouble
 from pruning_lab.data.batches import Stack
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.proof.trial_cuts import verify
@@ -126,7 +127,8 @@ def rest(lab: Experiment, state: RunState) -> None:
     try:
         save_state(state, lab.output.folder, lab.output.tracker.run_id)
     except (LabError, OSError) as error:
-        lab.output.reporter.warn(f"step {state.step} is not saved, so the run can't be taken up from there: {error}")
+        what = disk_trouble(error, lab.output.folder) if isinstance(error, OSError) else error
+        lab.output.reporter.warn(f"step {state.step} is not saved, so the run can't be taken up from there: {what}")
 
 
 def logged(row: Mapping[str, float]) -> Row:

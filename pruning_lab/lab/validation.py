@@ -24,11 +24,24 @@ class Validation:
         keep: how many of the last models stay in memory as snapshots.
         metrics: metrics of the user's own, by name: callables that map the confusion matrix of a split (int64
             [classes, classes], true class in rows, predicted class in columns) to a number.
+
+    Raises:
+        LabError: none is kept, or a metric can't be called.
     """
 
     promise: Promise
     keep: int = 5
     metrics: Mapping[str, Metric] | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise LabError(f"validation.keep={self.keep} must be at least 1: the run saves one of its snapshots")
+        given = self.metrics or {}
+        if not isinstance(given, Mapping):
+            raise LabError(f"validation.metrics={given} must be a mapping: {{name: {{_target_: package.function}}}}")
+        for name, metric in given.items():
+            if not callable(metric):
+                raise LabError(f"validation.metrics.{name}={metric} can't be called; give a _target_, _partial_: true")
 
 
 class Validator:

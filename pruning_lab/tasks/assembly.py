@@ -125,6 +125,11 @@ def _output_part(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -
 def fill_from_data(config: DictConfig, data: SegmentationData) -> None:
     """Null means: taken from the data, or from the stop rule."""
     fill_null(config.model, classes=len(data.class_names), in_channels=data.channels)
+    if config.model.get("in_channels", data.channels) != data.channels:
+        raise LabError(
+            f"model.in_channels={config.model.in_channels}, and images have {data.channels} channels; leave it null, "
+            "or choose the images' channels by data.channels"
+        )
     fill_null(config.loss, ignore_index=data.ignore_index)
     for resource in RESOURCES:
         if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:

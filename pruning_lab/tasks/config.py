@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hydra.utils
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
 from hydra.utils import get_method, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from pruning_lab.common.errors import LabError
+from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.common.files import write_atomically
+from pruning_lab.tasks.mistakes import own_frame
 from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.tasks.values import annotations_of, check_known, check_ranges, check_value
 
@@ -143,11 +146,16 @@ def find(key: str, path: str) -> Callable[..., Any]:
     Raises:
         LabError: naming `key`, if there is none.
     """
+    # Hydra logs what goes wrong, over several lines, before it raises it.
+    log = logging.getLogger(hydra.utils.__name__)
+    before, log.disabled = log.disabled, True
     try:
         return get_method(path)
     except Exception as error:
         reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
         raise LabError(f"{key}={path} can't be imported: {reason}") from error
+    finally:
+        log.disabled = before
 
 
 def _signature(path: str, target: str) -> inspect.Signature | None:
@@ -205,9 +213,14 @@ def build(node: Any, **more: Any) -> Any:
     try:
         return instantiate(node, **more, _convert_="all")
     except InstantiationException as error:
-        if isinstance(error.__cause__, LabError):
-            raise error.__cause__ from None
-        raise LabError(" ".join(str(error).split())) from error
+        cause = error.__cause__
+        if isinstance(cause, LabError):
+            raise cause from None
+        if cause is not None and own_frame(cause) is not None:
+            raise cause from None  # a user's own class, whose line is told where all such are
+        key = str(error).rpartition("full_key: ")[2].strip() or "a group"
+        what = " ".join(str(error).split()) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
+        raise LabError(f"{key} can't be built ({what}); correct the values of {key}.*") from error
 
 
 def fill_null(node: Any, **values: Any) -> None:

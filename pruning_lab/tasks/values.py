@@ -163,6 +163,10 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
         f"at least 0 and at most {most_threads()} on this machine",
     ),
     "loader.score_images": (lambda value: value is None or value >= 1, "at least 1"),
+    "base.seed": (lambda value: value is None or 0 <= value < 2**32, "at least 0 and below 2**32"),
+    "loss.ignore_index": (lambda value: value is None or 0 <= value < 256, "a value of masks, 0 to 255, or null"),
+    "loss.dice_weight": (lambda value: value is None or 0 <= value < math.inf, "a number that is not negative"),
+    "tracking.experiment": (lambda value: value is None or bool(str(value).strip()), "a name, and not empty"),
     "name": (
         lambda value: re.fullmatch(r"[^\s./\\][^/\\]*", value) is not None,
         "a plain word, with neither slashes nor a leading dot: it is part of the run's folder",

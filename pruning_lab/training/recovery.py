@@ -150,6 +150,8 @@ def _check_training(
     except (TypeError, ValueError) as error:
         settings = ", ".join(f"{key}.optimizer.{name}={value}" for name, value in _settings(optimizer).items())
         raise LabError(f"{key}.optimizer: {first_line(error)}; correct its settings, {settings}") from error
+    if not math.isfinite(made.param_groups[0]["lr"]):
+        raise LabError(f"{key}.optimizer.lr={made.param_groups[0]['lr']} must be finite")
     try:
         make_scheduler(scheduler, made, total_steps=2)
         total_steps(epochs, steps, batches_per_epoch=1)

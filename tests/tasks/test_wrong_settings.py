@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.tasks.config import run_task
+from tests.tasks.runs import write_pairs
 from tests.tasks.test_config import composed
+from tests.tasks.wrong_choices import BY_CHOICE, DATA
 
 TYPES = [
     "base.epochs=many",
@@ -151,6 +154,24 @@ RANGES = [
     "returns=val/iou",
     "returns=best/speed",
     "returns=3",
+    "data.size=[16]",
+    "data.size=[0,16]",
+    "data.size=[1000000,1000000]",
+    "loader.workers=100000",
+    "threads=1000000",
+    "base.seed=-1",
+    "loss.dice_weight=-1",
+    "loss.dice_weight=nan",
+    "loss.ignore_index=-1",
+    "base.optimizer.lr=inf",
+    "base.optimizer.lr=nan",
+    "recovery.epochs=nan",
+    "selection.amount.share=nan",
+    "stop.flops=inf",
+    "validation.keep=0",
+    "validation.metrics=[speed]",
+    "validation.metrics={speed: 3}",
+    "tracking.experiment=''",
 ]
 UNKNOWN = [
     "+foo=1",
@@ -193,3 +214,44 @@ def test_a_wrong_setting_is_named(whole: DictConfig, override: str, tmp_path: Pa
     key = override.partition("=")[0].lstrip("+")
     line = mistake(whole, tmp_path, override)
     assert key in line
+
+
+def test_the_table_has_many_rows_and_none_twice() -> None:
+    rows = [*TYPES, *RANGES, *UNKNOWN]
+    assert len(rows) == len(set(rows))
+    assert len(rows) >= 150
+    assert len(rows) + len(BY_CHOICE) >= 220
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("files")
+    for first, (split, count) in enumerate({"train": 4, "val": 2, "test": 2}.items()):
+        write_pairs(root / split, count, 20 * first)
+    return root
+
+
+@functools.cache
+def with_choices(choices: str, files: Path) -> DictConfig:
+    small = ["device=cpu", "base.epochs=0", *choices.split()]
+    if "data=folder" in small:
+        small += [f"data.root={files}", *DATA]
+    elif "task=inspect" not in small:
+        small += ["data.train=4", "data.val=2", "data.test=2", "data.size=[16,16]"]
+    if not any(choice.startswith("model=") for choice in small):
+        small += ["model.width=2", "model.depth=1"]
+    return composed(*small, *([] if "tracking" in choices else ["tracking=none"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("choices", "override", "named"), BY_CHOICE)
+def test_a_wrong_setting_of_any_option_is_named(
+    choices: str, override: str, named: str, files: Path, tmp_path: Path
+) -> None:
+    key = named or override.partition("=")[0].lstrip("+")
+    with pytest.raises((LabError, OmegaConfBaseException)) as caught:
+        run_task(changed(with_choices(choices, files), override, tmp_path), str(tmp_path / "run"), {})
+    line = str(caught.value)
+    assert key in line
+    assert "\n" not in line or isinstance(caught.value, OmegaConfBaseException)
+    assert not (tmp_path / "bases").exists(), "nothing was trained"

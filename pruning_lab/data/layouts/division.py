@@ -26,6 +26,8 @@ def complete(
 
     `what` names, for the user, what has no val or test. Raises LabError if `split` does not speak of a missing one.
     """
+    if split is not None:
+        _check_fractions(split)
     missing = [name for name in SPLITS if name not in found]
     if missing:
         fractions = dict(split or {})
@@ -42,8 +44,7 @@ def divide(pairs: Sequence[FilePair], fractions: Mapping[str, float], seed: int)
     Files are drawn in the order of a hash of seed and label, so that a file added later moves hardly any
     other. Raises LabError for fractions out of range, or if a part would stay empty.
     """
-    if any(not 0 < fraction < 1 for fraction in fractions.values()) or sum(fractions.values()) >= 1:
-        raise LabError(f"the fractions {dict(fractions)} must lie between 0 and 1 and leave some for training")
+    _check_fractions(fractions)
     order = sorted(pairs, key=lambda pair: sha256(f"{seed} {pair.label}".encode()).digest())
     parts = {}
     start = 0
@@ -56,3 +57,11 @@ def divide(pairs: Sequence[FilePair], fractions: Mapping[str, float], seed: int)
         if not part:
             raise LabError(f"{len(pairs)} images are too few for {dict(fractions)}: {name} would be empty; add images")
     return parts
+
+
+def _check_fractions(split: Mapping[str, float]) -> None:
+    strange = [name for name in split if name not in SPLITS[1:]]
+    if strange:
+        raise LabError(f"data.split has the key {strange[0]}: give fractions for val and test")
+    if any(not 0 < fraction < 1 for fraction in split.values()) or sum(split.values()) >= 1:
+        raise LabError(f"data.split={dict(split)}: the fractions must lie between 0 and 1 and leave some for training")

@@ -24,7 +24,10 @@ def from_lists(
     """
     lists = {name: path for name in SPLITS if (path := _list_of(folder, name)) is not None}
     if "train" not in lists:
-        raise LabError(f"there is no {folder / 'train.txt'}: add it, with the name of an image in each line")
+        raise LabError(
+            f"data.lists: there is no {folder / 'train.txt'}: add it, with the name of an image in each line, or "
+            "correct data.lists, which is relative to data.root"
+        )
     by_name: tuple[dict[str, Path], dict[str, Path]] | None = None
     found: dict[str, list[FilePair]] = {}
     for split, path in lists.items():

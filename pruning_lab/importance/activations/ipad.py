@@ -51,6 +51,8 @@ class Ipad(FilterImportance):
         if not 0 <= self.omega <= 1:
             raise LabError(f"importance.omega={self.omega} must lie in [0, 1]")
         check_p(self.p)
+        if not self.equalizer >= 0:
+            raise LabError(f"importance.equalizer={self.equalizer} must not be negative")
         if self.normalize not in (None, *_NORMALIZED):
             raise LabError(f"importance.normalize={self.normalize} must be null, {' or '.join(_NORMALIZED)}")
         if self.of not in ("outputs", "reads"):
