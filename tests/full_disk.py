@@ -39,6 +39,9 @@ from tests.tasks.runs import write_pairs
 SIZE = ("size=12m", "nr_inodes=2000")
 BALLAST = "ballast"
 CHANGES = ("INSERT", "UPDATE", "CREATE", "DELETE", "ALTER")
+CHANGING = re.compile(r"[0-9a-f]{32}|(?<=save-)\w+|[0-9a-f]{16}(\.\w{8})?|\d+-\d+-[\w-]+|(?<=(?:step|shot)_)\d+")
+"""Parts of names that are other ones each time: drafts, hashes, dates, steps."""
+RUN_FOLDER = "run"
 RUN = [
     *(
         "+experiment=unet_ipad",
@@ -64,7 +67,7 @@ class Disk:
 
     def wrote(self, what: str) -> None:
         """Count a write; from the n-th on there is no room."""
-        what = re.sub(r"[0-9a-f]{32}|(?<=save-)\w+|[0-9a-f]{16}(\.\w{8})?|\d+-\d+-\w+", "*", what)
+        what = CHANGING.sub("*", what)
         self.events.append(what)
         if len(self.events) == self.full_at:
             self.busy = True

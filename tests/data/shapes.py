@@ -367,5 +367,31 @@ DEEP = [
         dicom(TWELVE, RescaleSlope=2, RescaleIntercept=-1024),
         scaled(three(TWELVE * 2.0 - 1024), -1018, 6976),
     ),
+    Shape(
+        "DICOM whose white is low",
+        "a.dcm",
+        dicom(TWELVE, PhotometricInterpretation="MONOCHROME1", BitsStored=12, HighBit=11),
+        scaled(three(4095 - TWELVE), 95, 4092),
+    ),
+    Shape(
+        "DICOM of signed numbers whose white is low",
+        "a.dcm",
+        dicom(CT16, PhotometricInterpretation="MONOCHROME1"),
+        scaled(three(-1 - CT16), -3072, 1023),
+    ),
+    Shape(
+        "DICOM frames as channels",
+        "a.dcm",
+        dicom(STACK16),
+        scaled(SIX16, LOWS, HIGHS),
+        {"pages": "channels"},
+    ),
+    Shape(
+        "DICOM, first frame",
+        "a.dcm",
+        dicom(STACK16),
+        scaled(three(STACK16[0]), 100, 9000),
+        {"pages": "first"},
+    ),
     Shape("DICOM of int16", "a.dcm", dicom(CT16), scaled(three(CT16), -1024, 3071)),
 ]

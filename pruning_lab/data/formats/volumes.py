@@ -10,6 +10,9 @@ import numpy as np
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.formats.contract import Header, Stored
 
+WHITE_IS_LOW, INDEXED = "MONOCHROME1", "PALETTE COLOR"
+"""PhotometricInterpretation of DICOM: low is white; or a number of a color, which means nothing as brightness."""
+
 VOLUMES_KEPT = 4
 """Slices are asked for one after the other; a compressed volume must not be unpacked for each of them."""
 
@@ -40,12 +43,14 @@ class Nifti:
 
 
 class Dicom:
-    """One image a file, or frames. Slope and intercept are applied, so that CT is in Hounsfield units."""
+    """One image a file, or frames. Slope and intercept are applied, so that CT is in Hounsfield units; dark is low."""
 
     def header(self, path: Path) -> Header:
         """Return what the tags say."""
         tags = _library("pydicom", path).dcmread(path, stop_before_pixels=True)
         frames, samples = int(tags.get("NumberOfFrames", 1)), int(tags.get("SamplesPerPixel", 1))
+        if str(tags.get("PhotometricInterpretation", "")) == INDEXED:
+            raise LabError(f"{path} holds numbers of colors (PALETTE COLOR): save it as RGB or MONOCHROME2")
         letter = "i" if tags.get("PixelRepresentation", 0) else "u"
         kind = np.dtype(np.float32) if _rescaled(tags) else np.dtype(f"{letter}{int(tags.BitsAllocated) // 8}")
         return Header(kind, int(tags.Rows), int(tags.Columns), samples, frames)
@@ -58,7 +63,7 @@ class Dicom:
         except (RuntimeError, AttributeError, NotImplementedError) as problem:
             raise LabError(f"can't decode {path}: {' '.join(str(problem).split())[:160]}") from problem
         frames, samples = int(tags.get("NumberOfFrames", 1)), int(tags.get("SamplesPerPixel", 1))
-        frame = pixels.reshape(frames, int(tags.Rows), int(tags.Columns), samples)[number]
+        frame = _black_is_low(pixels.reshape(frames, int(tags.Rows), int(tags.Columns), samples)[number], tags)
         if _rescaled(tags):
             return (frame * float(tags.RescaleSlope) + float(tags.RescaleIntercept)).astype(np.float32)
         return np.ascontiguousarray(frame)
@@ -68,6 +73,15 @@ class Dicom:
         tags = _library("pydicom", path).dcmread(path)
         frames = int(tags.get("NumberOfFrames", 1))
         return np.asarray(tags.pixel_array).reshape(frames, int(tags.Rows), int(tags.Columns), -1)[number]
+
+
+def _black_is_low(frame: Stored, tags: Any) -> Stored:
+    """The frame with low values for what is dark, as in all other formats (DICOM PS3.3, C.7.6.3.1.2)."""
+    if str(tags.get("PhotometricInterpretation", "")) != WHITE_IS_LOW:
+        return frame
+    bits = int(tags.get("BitsStored", tags.BitsAllocated))
+    ends = -1 if tags.get("PixelRepresentation", 0) else 2**bits - 1  # lowest and highest value together
+    return (ends - frame.astype(np.int64)).astype(frame.dtype)
 
 
 def _rescaled(tags: Any) -> bool:

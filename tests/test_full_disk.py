@@ -1,0 +1,64 @@
+"""A disk that fills up at any write of any task: what was good is kept, one line says so, and the task can go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.full_disk import RUN_FOLDER
+from tests.paths import ROOT
+
+pytestmark = pytest.mark.slow
+
+CASES = [("blocks", "prune"), ("blocks", "predict evaluate report inspect"), ("inodes", "predict inspect")]
+LEAST = {"prune": 30, "predict": 6, "evaluate": 8, "report": 8, "inspect": 8}
+"""Kinds of writes that each task has at least."""
+
+
+def private_mounts() -> list[str]:
+    """What starts a command that may mount; the test is left out where nothing may."""
+    ways = [["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]]
+    for way in ways if sys.platform == "linux" and shutil.which("unshare") else []:
+        probe = [*way, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/mnt"]
+        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+            return way
+    pytest.skip("no small disk can be mounted here: that takes Linux, and root or user namespaces")
+
+
+@pytest.mark.parametrize(("filled", "tasks"), CASES)
+def test_a_full_disk_costs_nothing_that_was_good(filled: str, tasks: str, tmp_path: Path) -> None:
+    way, disk, answers = private_mounts(), tmp_path / "disk", tmp_path / "answers"
+    disk.mkdir()
+    answers.mkdir()
+    command = [*way, sys.executable, "-m", "tests.full_disk", str(disk), str(answers), filled, *tasks.split()]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [json.loads(line) for line in (answers / "answers.jsonl").read_text().splitlines()]
+    for answer in found:
+        place = f"{answer['task']}: {answer['event']}"
+        assert answer["code"] == 1, place
+        assert len(answer["stderr"]) == 1, (place, answer["stderr"])
+        line = answer["stderr"][0]
+        assert line.startswith("error: "), place
+        assert str(disk) in line, place
+        assert "make room" in line, place
+        assert (f"task=resume task.run={disk / RUN_FOLDER}" in line) == answer["saved"], (place, line)
+        assert answer["damage"] == "", place
+        assert answer["left"] == [], place
+        assert answer["rows"] == answer["wanted"][: len(answer["rows"])], place
+        if "again" in answer:
+            assert answer["again"]["code"] == 0, (place, answer["again"])
+            assert answer["again"]["rows"] == answer["wanted"], place
+    for task in tasks.split():
+        kinds = [answer["event"] for answer in found if answer["task"] == task]
+        least = LEAST[task] if filled == "blocks" else 4
+        assert len(kinds) >= least, (task, kinds)
+    seconds = max(answer["seconds"] for answer in found)
+    print(f"{len(found)} full disks ({filled}; {tasks}) in {seconds:.0f} s of computing")
