@@ -4,7 +4,7 @@ from pruning_lab.data.augmentation import Augmentation, Augments
 from pruning_lab.data.contract import Image, Mask, SegmentationData, Split
 from pruning_lab.data.eyes import Eyes
 from pruning_lab.data.folder import Folder
-from pruning_lab.data.function import AugmentBy
+from pruning_lab.data.function import AugmentBy, augmentation_of
 from pruning_lab.data.loading import Batch, Loaders, TrainEpoch
 from pruning_lab.data.public import OxfordPet, Voc
 
@@ -23,4 +23,5 @@ __all__ = [
     "Split",
     "TrainEpoch",
     "Voc",
+    "augmentation_of",
 ]

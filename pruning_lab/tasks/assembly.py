@@ -15,7 +15,7 @@ from torch import nn
 from pruning_lab import __version__
 from pruning_lab.checkpoint import Builder
 from pruning_lab.common.errors import LabError
-from pruning_lab.data import SegmentationData
+from pruning_lab.data import SegmentationData, augmentation_of
 from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
 from pruning_lab.lab.output.commit import git_commit
@@ -62,7 +62,7 @@ def assemble(config: DictConfig, data: SegmentationData, folder: Path, choices: 
     fill_null(config.tracking, run_name=_run_name(config, choices))
     return Experiment(
         model=_model_part(config, data),
-        data=DataPart(data, build(config.augmentation), build(config.loader)),
+        data=DataPart(data, augmentation_of(build(config.augmentation)), build(config.loader)),
         training=_training_part(config),
         pruning=_pruning_part(config),
         output=_output_part(config, folder, choices),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.data import AugmentBy
+from pruning_lab.data import AugmentBy, augmentation_of
 
 IMAGE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 MASK = (IMAGE[..., 0] > 30).astype(np.uint8)
@@ -65,3 +65,32 @@ def test_another_size_or_type_is_told(name: str, told: str) -> None:
 def test_a_path_that_leads_nowhere_is_told(path: str, told: str) -> None:
     with pytest.raises(LabError, match=told):
         AugmentBy(path)
+
+
+class Flipped:
+    def __init__(self, chance=1.0):
+        self.chance = chance
+
+    def __call__(self, image, mask, random):
+        return (image[:, ::-1], mask[:, ::-1]) if random.random() < self.chance else (image, mask)
+
+
+def test_any_object_that_takes_image_mask_and_chance_is_an_augmentation():
+    image, mask = np.arange(12, dtype=np.uint8).reshape(2, 2, 3), np.array([[0, 1], [1, 0]], np.uint8)
+    found = augmentation_of(Flipped()).for_data((2, 2), 0).seeded(3)(image, mask)
+    assert np.array_equal(found[0], image[:, ::-1])
+    assert np.array_equal(found[1], mask[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("thing", "told"),
+    [
+        (3, "augmentation._target_ builds a int"),
+        (lambda image, mask, random: image, "returned a ndarray: return the image and the mask"),
+        (lambda image, mask, random: (image[:1], mask), "keep both"),
+    ],
+)
+def test_what_is_no_augmentation_is_told(thing, told):
+    image, mask = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8)
+    with pytest.raises(LabError, match=told):
+        augmentation_of(thing).seeded(0)(image, mask)

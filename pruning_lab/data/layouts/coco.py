@@ -10,6 +10,17 @@ from pruning_lab.data.files import FilePair
 from pruning_lab.data.outlines import Drawing, Outline, runs_of_text
 
 KEYS = ("images", "annotations", "categories")
+OF_OTHER_TOOLS = {
+    "shapes": "Labelme",
+    "_via_img_metadata": "the VGG Image Annotator",
+    "objects": "Supervisely",
+}
+"""A key that only the JSON files of another tool have -> the tool."""
+BY_TOOL = {
+    "Labelme": "turn the folder into a COCO file (labelme2coco), or into masks (labelme_export_json)",
+    "the VGG Image Annotator": "export the project as COCO",
+    "Supervisely": "export the project as COCO, or as masks",
+}
 LEAST_POLYGON = 6
 """Numbers of a polygon: three corners."""
 
@@ -41,6 +52,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise LabError(f"data.coco names {path}, which does not exist: it is relative to data.root") from None
     except (OSError, ValueError) as problem:
         raise LabError(f"can't read {path}: it is no JSON file; export it again") from problem
+    for key, tool in OF_OTHER_TOOLS.items():
+        if isinstance(content, dict) and key in content and "annotations" not in content:
+            raise LabError(f"{path} is a file of {tool}, which is not read: {BY_TOOL[tool]}")
     for key in KEYS:
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

@@ -201,3 +201,17 @@ def test_an_outline_for_an_image_of_another_size(tmp_path):
     coco = dict.fromkeys(("train", "val", "test"), "all.json")
     with pytest.raises(LabError, match=r"all\.json is 60 x 40 pixels, but its image a\.png is 60 x 30"):
         Folder(str(tmp_path), SIZE, coco=coco)
+
+
+@pytest.mark.parametrize(
+    ("content", "mend"),
+    [
+        ({"version": "5.4", "shapes": [], "imagePath": "a.png"}, "Labelme.*labelme2coco"),
+        ({"_via_img_metadata": {}, "_via_settings": {}}, "VGG Image Annotator.*as COCO"),
+        ({"description": "", "size": {"height": 2, "width": 2}, "objects": []}, "Supervisely.*as COCO"),
+    ],
+)
+def test_files_of_other_tools_are_refused_with_the_way_to_coco(content, mend, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(LabError, match=mend):
+        Folder(str(tmp_path), (8, 8), coco="a.json")
