@@ -93,6 +93,21 @@ def build_within(bounds: Bounds, build: Callable[[], nn.Module], *, isolated: bo
             return build()
 
 
+def build_without_memory(build: Callable[[], nn.Module]) -> nn.Module | None:
+    """What `build` gives, whose large tensors lie on the meta device; None where its constructor computes with them.
+
+    Raises:
+        OutOfBoundsError: it asks for a tensor whose size is beyond what can be counted.
+    """
+    with random_kept():
+        try:
+            return _built_lazily(Bounds(2**62, 2**62, 2**62, 0), build)
+        except _NeedsValuesError as error:
+            if "overflow" in str(error.__cause__):
+                raise OutOfBoundsError("it asks for a tensor of more bytes than can be counted") from error
+            return None
+
+
 class _NeedsValuesError(Exception):
     """A constructor computes with values of large tensors, or keeps some that are neither parameter nor buffer."""
 

@@ -37,9 +37,7 @@ class OwnAugmentation:
     def _apply(self, seed: int, image: Image, mask: Mask) -> tuple[Image, Mask]:
         changed = self.function(image.copy(), mask.copy(), np.random.default_rng(seed))
         if not isinstance(changed, tuple | list) or len(changed) != 2:
-            raise LabError(
-                f"{self.called} returned a {type(changed).__name__}: return the image and the mask, in a tuple"
-            )
+            raise LabError(f"{self.called} returned a {type(changed).__name__}: return the image and the mask")
         for what, before, after in zip(("image", "mask"), (image, mask), changed, strict=True):
             if not isinstance(after, np.ndarray) or after.shape != before.shape or after.dtype != before.dtype:
                 raise LabError(
@@ -80,11 +78,11 @@ def augmentation_of(thing: Any) -> Augments:
         LabError: it is neither.
     """
     if callable(getattr(thing, "for_data", None)) and callable(getattr(thing, "seeded", None)):
-        return thing  # type: ignore[no-any-return]
+        return thing
     if callable(thing):
         name = getattr(getattr(thing, "func", thing), "__qualname__", type(thing).__qualname__)
         return OwnAugmentation(thing, f"augmentation {name}")
     raise LabError(
-        f"augmentation._target_ builds a {type(thing).__name__}, which can't be called; give a class whose objects take "
-        "(image, mask, random), or a function with _partial_: true"
+        f"augmentation._target_ builds a {type(thing).__name__}, which can't be called; give a class whose objects "
+        "take (image, mask, random), or a function with _partial_: true"
     )

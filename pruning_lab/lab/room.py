@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from pruning_lab.checkpoint.bounds import Bounds, OutOfBoundsError, build_within
+from pruning_lab.checkpoint.bounds import OutOfBoundsError, build_without_memory
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.machine import memory_bytes
 from pruning_lab.lab.experiment import Experiment
@@ -23,8 +23,6 @@ TRAINED = 3
 
 KEPT = 3
 """A run keeps a network as the base, and in its state as the base and as the network of the step."""
-
-NO_LIMIT = 2**62
 
 
 def check_room(lab: Experiment) -> None:
@@ -42,11 +40,12 @@ def check_room(lab: Experiment) -> None:
                 f"{folder}: the run keeps networks of {size(KEPT * weights)}, and {size(free)} are free; make room "
                 "there, or give another disk by output_root and bases"
             )
-    lab.output.reporter.say(f"network: {size(weights)} of weights")
+    if weights:
+        lab.output.reporter.say(f"network: {size(weights)} of weights")
 
 
 def check_network(build: Callable[[], nn.Module], device: torch.device | str = "cpu") -> int:
-    """Bytes of a network's weights, which are not given memory for that.
+    """Bytes of a network's weights, which are not given memory for that; 0 where its constructor computes with them.
 
     Raises:
         LabError: it can't be trained on this machine, or on this GPU.
@@ -56,9 +55,11 @@ def check_network(build: Callable[[], nn.Module], device: torch.device | str = "
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # weights that are loaded into tensors without memory are no loss here
         try:
-            model = build_within(Bounds(NO_LIMIT, NO_LIMIT, memory_bytes(), 0), build, isolated=False)
+            model = build_without_memory(build)
         except OutOfBoundsError as error:
             raise LabError(f"model: {error}, and this machine has {size(have)} of memory; make it smaller") from error
+    if model is None:
+        return 0
     if not isinstance(model, nn.Module):
         raise LabError(f"model._target_ builds a {type(model).__name__}, and no torch.nn.Module; name one's class")
     tensors = list(model.parameters())

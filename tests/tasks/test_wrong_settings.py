@@ -235,7 +235,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def with_choices(choices: str, files: Path) -> DictConfig:
     small = ["device=cpu", "base.epochs=0", *choices.split()]
     if "data=folder" in small:
-        small += [f"data.root={files}", *DATA]
+        small = [f"data.root={files}", *DATA, *small]
     elif "task=inspect" not in small:
         small += ["data.train=4", "data.val=2", "data.test=2", "data.size=[16,16]"]
     if not any(choice.startswith("model=") for choice in small):

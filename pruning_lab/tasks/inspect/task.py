@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.lab.output import units
 from pruning_lab.lab.output.console import ConsoleReporter
 from pruning_lab.lab.room import check_network
 from pruning_lab.surgery.unused import drop_unused
@@ -46,7 +47,8 @@ def inspect(
     fill_null(config.model, classes=classes, in_channels=image.shape[1])
     write_config(config, folder)
     seed_everything(config.seed)
-    check_network(lambda: build(config.model))
+    weights = check_network(lambda: build(config.model))
+    ConsoleReporter().say(f"network: {units.size(weights)} of weights")
     model = build(config.model)
     connections = connections_of(config)
     gone = drop_unused(model, image, connections) if config.drop_unused else []
