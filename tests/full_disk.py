@@ -244,14 +244,15 @@ def try_all(place: Path, answers: Path, filled: str, tasks: list[str]) -> None:
     for split, (first, count) in {"train": (0, 8), "val": (20, 2), "test": (40, 2)}.items():
         write_pairs(answers / "squares" / split, count, first)
     with open(answers / "answers.jsonl", "w", encoding="utf-8") as stream:
+        (place / BALLAST).mkdir()
+        assert forked(disk, 0, scratch, command_of("prune", place, answers / "squares"))["code"] == 0
+        shutil.copytree(place, answers / "after_prune", symlinks=True)
         for task in tasks:
             good = answers / f"before_{task}"
             refill(place, answers / "squares" / "none" if task == "prune" else answers / "after_prune")
             shutil.copytree(place, good, symlinks=True)
             whole = forked(disk, 0, scratch, command_of(task, place, answers / "squares"))
             assert whole["code"] == 0, whole
-            if task == "prune":
-                shutil.copytree(place, answers / "after_prune", symlinks=True)
             wanted, events = rows(place / "run"), whole["events"]
             for number, event in enumerate(events, start=1):
                 if event in events[number:] and "FULL_DISK_ALL" not in os.environ:

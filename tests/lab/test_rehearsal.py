@@ -56,8 +56,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path, changes: dict[str, Any], tol
         rehearse(tiny_lab(tmp_path, **changes))
 
 
-def test_a_model_for_other_channels_says_so_with_its_own_words(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="channels"):
+def test_a_model_for_other_channels_is_named_with_its_own_words_and_the_mend(tmp_path: Path) -> None:
+    with pytest.raises(
+        LabError, match=r"model Net does not take images of 3 channels \(Given groups=1.*data\.channels"
+    ):
         rehearse(tiny_lab(tmp_path, build=lambda: Net(channels=1)))
 
 
