@@ -43,6 +43,10 @@ def test_a_full_disk_costs_nothing_that_was_good(filled: str, tasks: str, tmp_pa
     found = [json.loads(line) for line in (answers / "answers.jsonl").read_text().splitlines()]
     for answer in found:
         place = f"{answer['task']}: {answer['event']}"
+        if answer["code"] == 0:  # where n is odd a page was left, which a last small file may fit
+            assert answer["number"] % 2 == 1, place
+            assert answer["again"]["code"] == 0, place
+            continue
         assert answer["code"] == 1, place
         assert len(answer["stderr"]) == 1, (place, answer["stderr"])
         line = answer["stderr"][0]
