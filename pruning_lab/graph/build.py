@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ class Reading:
         suspects: (operator and module, group ids) where the model's own code may hold a number of channels.
         sizes: (module, rows of group ids and fixed numbers), whose lengths an attribute of the module may hold.
         by_hand: layers whose consumers the user gave.
+        asked: modules whose code saw the size of something that a cut may shorten.
     """
 
     tape: Tape | None
@@ -42,6 +43,7 @@ class Reading:
     suspects: list[tuple[str, Tensor]]
     sizes: list[tuple[str, tuple[Size, ...]]]
     by_hand: set[str]
+    asked: set[str] = field(default_factory=set)
 
 
 ONLY_TRAINING, RETURNED_IN_TRAINING = "runs only in training", "its result is used only in training"
@@ -81,6 +83,7 @@ def read_graph(
         [(name, group_of_label[labels]) for name, labels in suspects],
         [(path, tuple(group_of_label[p] if isinstance(p, Tensor) else p for p in parts)) for path, parts in sizes],
         answered(interpreter.links),
+        interpreter.asked,
     )
     return graph, reading
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from pruning_lab.common.modules import layer_name, naming
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.labels import FIXED, LabelSpace, NotFollowedError
-from pruning_lab.graph.tracing.tape import Step, Tape, ancestors, replaced
+from pruning_lab.graph.tracing.tape import SizeRead, Step, Tape, ancestors, replaced
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Interpreter:
         self.contracted: list[tuple[str, Tensor]] = []
         self.suspects: list[tuple[str, Tensor]] = []
         self.sizes: list[tuple[str, tuple[Tensor | int, ...]]] = []
+        self.asked: set[str] = set()
         self.used: set[str] = set()
         self.count_costs = True
         self.place = self.module_path = ""
@@ -101,7 +102,17 @@ class Interpreter:
         for step in tape.outputs:
             for value in labelled_in(values[step]):
                 self.space.freeze(value.labels(), GIVES_OUTPUT)
+        for seen in tape.size_reads:
+            self._suspect_read(seen, values[seen.step])
         return values
+
+    def _suspect_read(self, seen: SizeRead, value: Any) -> None:
+        """What the model's code saw of a size it may compare, or calculate with."""
+        rows = [value.axes[dim] for dim in seen.dims if dim in value.axes] if isinstance(value, Labelled) else []
+        if rows:
+            self.asked.add(seen.module)
+        for row in {id(row): row for row in rows}.values():
+            self.suspects.append((f"code of {seen.module}" if seen.module else "code of the model", row))
 
     def parameter(self, name: str, shape: tuple[int, ...]) -> Labelled:
         """A parameter or buffer, with labels along all its dimensions."""

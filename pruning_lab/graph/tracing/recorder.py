@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pruning_lab.graph.tracing.tape import Facts, Step, Tape, item, without_effect, written
+from pruning_lab.graph.tracing.tape import Facts, SizeRead, Step, Tape, item, without_effect, written
 
 aten = torch.ops.aten
 
@@ -97,6 +97,11 @@ class Recorder(TorchDispatchMode):
         if seen is None or seen.tensor() is not tensor:
             seen = self._meet(tensor)
         return self._present(seen)
+
+    def note_sizes(self, tensor: Tensor, dims: tuple[int, ...]) -> None:
+        """Python code looks at sizes of a tensor."""
+        if id(tensor) in self._seen or id(tensor) in self._names:
+            self.tape.size_reads.append(SizeRead(self.step_of(tensor), dims, self.module))
 
     def put_back(self) -> None:
         """Give parameters that were written to the values that they had."""

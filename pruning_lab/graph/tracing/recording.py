@@ -16,6 +16,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import random_kept, tensors_in, told
 from pruning_lab.graph.tracing.recorder import Recorder
 from pruning_lab.graph.tracing.rules import recorded_whole
+from pruning_lab.graph.tracing.size_reads import SizeReads
 from pruning_lab.graph.tracing.tape import Tape
 
 
@@ -54,7 +55,7 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
         for tensor in given:
             recorder.add_input(tensor)
         try:
-            with recorder:
+            with recorder, SizeReads(recorder.note_sizes):
                 answer = copied(*given)
         except Exception as error:
             mend = "it must run on example_input, without gradients; else pass connections=, see ChannelGraph.trace"
