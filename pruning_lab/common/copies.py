@@ -23,14 +23,16 @@ def light_copy_of(model: nn.Module) -> nn.Module:
 
 def _copied(model: nn.Module, share: bool) -> nn.Module:
     memo: dict[int, Any] = {}
+    modules = list(model.modules())
     with torch.no_grad():
-        for parameter in model.parameters():
-            if type(parameter) is nn.Parameter:
+        for parameter in (one for module in modules for one in module._parameters.values()):
+            if type(parameter) is nn.Parameter and id(parameter) not in memo:
                 values = parameter.data if share else parameter.data.clone()
                 memo[id(parameter)] = nn.Parameter(values, parameter.requires_grad)
-        buffers = [tensor for tensor in model.buffers() if type(tensor) is Tensor and tensor.is_leaf]
-        memories = Counter(map(_memory, buffers))
-        for tensor in buffers:
+        found = (one for module in modules for one in module._buffers.values())
+        buffers = {id(one): one for one in found if type(one) is Tensor and one.is_leaf}
+        memories = Counter(map(_memory, buffers.values()))
+        for tensor in buffers.values():
             if memories[_memory(tensor)] == 1 and not tensor.requires_grad:
                 memo[id(tensor)] = tensor.clone()
     with _Detaching():
@@ -62,10 +64,7 @@ def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     made = module.__new__(type(module))
     memo[id(module)] = made
     made.__setstate__(
-        {
-            key: value if type(value) in _ATOMS else _copied_attribute(key, value, memo)
-            for key, value in vars(module).items()
-        }
+        {key: value if _is_atom(value) else _copied_attribute(key, value, memo) for key, value in vars(module).items()}
     )
     return made
 
@@ -73,13 +72,19 @@ def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
 def _copied_attribute(key: str, value: Any, memo: dict[int, Any]) -> Any:
     if key in _OF_EVERY_MODULE:
         if not value:
-            return type(value)()
+            return value.copy()
         if key == "_modules":
             return type(value)((name, child and _copied_module(child, memo)) for name, child in value.items())
         if key in ("_parameters", "_buffers"):
             # deepcopy looks into the memo first, and a tensor that is there already costs next to nothing.
             return type(value)((name, copy.deepcopy(one, memo)) for name, one in value.items())
     return copy.deepcopy(value, memo)
+
+
+def _is_atom(value: Any) -> bool:
+    """Whether a value can't change, and so need not be copied."""
+    kind = type(value)
+    return kind in _ATOMS or (kind is tuple and _ATOMS.issuperset(map(type, value)))
 
 
 def _is_plain(kind: type[nn.Module]) -> bool:
@@ -90,7 +95,6 @@ def _is_plain(kind: type[nn.Module]) -> bool:
 _ATOMS = {type(None), bool, int, float, str}
 _OF_EVERY_MODULE = {key for key, value in vars(nn.Module()).items() if isinstance(value, (dict, set))}
 _COPYING = (
-    "__new__",
     "__deepcopy__",
     "__reduce__",
     "__reduce_ex__",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -109,6 +110,8 @@ def _with_choices(
     channels of it. Such a view is looked for only where something is frozen, and all of them choose alike.
     """
     splits = interpreter.splits
+    if not splits:
+        return interpreter, values, 1
     best, kept = _frozen_filters(interpreter), (interpreter, values, 1)
     for back in range(2, 1 + max(map(len, splits.values()), default=0)):
         if split not in (0, back) or not best:
@@ -134,13 +137,13 @@ def _frozen_filters(interpreter: Interpreter) -> int:
 def _training_tape(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> Tape | None:
     """A training pass that reads parameters which evaluation does not; None if there is no such pass.
 
-    It is tried with two samples at least, as batch normalization needs, and then with an image four times as large,
-    since auxiliary heads pool more. The size of an image makes no difference to its channels.
+    It is tried with one sample more, as batch normalization may need, and then with an image four times as large,
+    since auxiliary heads pool more. The size of an image makes no difference to its channels, and neither do values.
     """
     if all(name in known for name, _ in model.named_parameters()):
         return None
     doubled = tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
-    for tried in (doubled, tuple(_enlarged(item) for item in doubled)):
+    for tried in (inputs, doubled, tuple(_enlarged(item) for item in doubled)):
         try:
             tape = record(model, tried, training=True)
         except TraceError:  # whatever stops the model, it may run on a larger image
@@ -230,12 +233,29 @@ class _Ids:
     """Rows of labels as rows of group ids. Equal rows become one tensor, which keeps the graph small and cuts fast."""
 
     def __init__(self, group_of_label: Tensor) -> None:
-        self.group_of_label = group_of_label
-        self.known: dict[bytes, Tensor] = {}
+        self._group_of_label = group_of_label.numpy()
+        self._known: dict[bytes, Tensor] = {}
+        self._of_row: dict[int, tuple[Tensor, Tensor]] = {}
+        self._moving: set[int] = set()
 
     def __call__(self, labels: Tensor) -> Tensor:
-        row = self.group_of_label[labels]
-        return self.known.setdefault(row.numpy().tobytes(), row)
+        found = self._of_row.get(id(labels))
+        if found is None:
+            found = self._of_row[id(labels)] = labels, self._row(self._group_of_label[labels.numpy()])
+        return found[1]
+
+    def _row(self, ids: np.ndarray) -> Tensor:
+        key = ids.tobytes()
+        if key not in self._known:
+            row = self._known[key] = torch.from_numpy(ids)
+            if (ids != STAYS).any():
+                self._moving.add(id(row))
+        return self._known[key]
+
+    def moving(self, axes: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Of labels along dimensions those that belong to a group, as ids."""
+        rows = {dim: self(labels) for dim, labels in axes.items()}
+        return {dim: row for dim, row in rows.items() if id(row) in self._moving}
 
 
 def _unused(interpreter: Interpreter, model: nn.Module) -> tuple[list[str], list[str]]:
@@ -271,8 +291,7 @@ def _tensor_infos(interpreter: Interpreter, model: nn.Module, ids: _Ids) -> dict
     trainable = {name for name, _ in model.named_parameters()}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         value = interpreter.tensors.get(name)
-        axes = {} if value is None else {d: ids(row) for d, row in value.axes.items()}
-        axes = {d: row for d, row in axes.items() if bool((row != STAYS).any())}
+        axes = {} if value is None else ids.moving(value.axes)
         infos[name] = TensorInfo(tuple(tensor.shape), tensor.element_size(), name in trainable, axes)
     return infos
 

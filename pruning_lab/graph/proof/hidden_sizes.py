@@ -39,9 +39,9 @@ _OWNERS = (
 
 def may_hide_sizes(model: nn.Module) -> bool:
     """Whether scripted code runs in a model, or code of its own that asks a layer for its account of its sizes."""
-    return any(
-        _class_hides(type(module), type(module).forward) or _instance_hides(module) for module in model.modules()
-    )
+    modules = list(model.modules())
+    kinds: set[Any] = set(map(type, modules))
+    return any(_class_hides(kind, kind.forward) for kind in kinds) or any(map(_instance_hides, modules))
 
 
 @functools.cache
@@ -54,7 +54,7 @@ def _class_hides(kind: Any, forward: Any) -> bool:
 
 def _instance_hides(module: nn.Module) -> bool:
     """The same for functions that hang on one module: a patched forward, a partial, a lambda."""
-    return any(_mentions(value, type(module), SIZES) for value in vars(module).values() if isinstance(value, _CODE))
+    return any(_mentions(value, type(module), SIZES) for value in vars(module).values() if type(value) in _CODE)
 
 
 def _mentions(code: Any, kind: type[nn.Module], names: frozenset[str]) -> bool:
@@ -114,4 +114,4 @@ def _names_in(code: types.CodeType) -> Iterator[str]:
             yield from _names_in(constant)
 
 
-_CODE = (types.FunctionType, types.MethodType, functools.partial, torch.jit.ScriptFunction)
+_CODE = {types.FunctionType, types.MethodType, functools.partial, torch.jit.ScriptFunction}

@@ -144,9 +144,8 @@ def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: t
 
     Code that holds a size and asks no tensor for one has it from an attribute: where one fits, cuts set it at once.
     """
-    claims = _claims(graph, reading)
-    if not reading.by_hand and reading.tape is not None and not may_hide_sizes(model):
-        claims = [claim for claim in claims if claim.suspected]
+    everywhere = bool(reading.by_hand) or reading.tape is None or may_hide_sizes(model)
+    claims = _claims(graph, reading, everywhere) if everywhere or reading.suspects else []
     if not claims:
         return graph
     sure = [one for one in held_sizes(model, graph, reading.sizes) if one.module not in reading.asked]
@@ -197,29 +196,38 @@ class _Claim:
     contracted: bool
 
 
-def _claims(graph: Channels, reading: Reading) -> list[_Claim]:
-    """Disjoint claims: prunable groups that pass the same suspects stand together, the rest layer by layer.
+def _claims(graph: Channels, reading: Reading, everywhere: bool) -> list[_Claim]:
+    """Disjoint claims: prunable groups that pass the same suspects stand together.
 
-    The rest is for models whose code may use a number of channels without any sign of it.
+    Args:
+        everywhere: claim the rest as well, layer by layer, for models whose code may use a number of channels without
+            any sign of it.
     """
     passed: dict[int, list[int]] = {}
     for number, (_, ids) in enumerate(reading.suspects):
         for index in ids.unique().tolist():
             passed.setdefault(index, []).append(number)
-    layer_of: dict[int, str] = {}
-    for name, row in graph.layers.items():
-        for index in row.unique().tolist():
-            layer_of.setdefault(index, name)
     together: dict[tuple[int | str, ...], list[int]] = {}
     provable = graph.prunable if reading.tape is not None else graph.prunable & ~graph.mixing
-    for index in provable.nonzero().flatten().tolist():
-        together.setdefault(tuple(passed.get(index, [layer_of[index]])), []).append(index)
+    layer_of = _first_layers(graph) if everywhere else {}
+    for index in provable.nonzero().flatten().tolist() if everywhere else sorted(passed):
+        if provable[index]:
+            together.setdefault(tuple(passed.get(index) or [layer_of[index]]), []).append(index)
     claims = []
     for key, groups in together.items():
         names = tuple(reading.suspects[one][0] if isinstance(one, int) else f"code behind {one}" for one in key)
         contracted = bool(graph.contracted[groups].any())
         claims.append(_Claim(names, tuple(groups), isinstance(key[0], int), contracted))
     return claims
+
+
+def _first_layers(graph: Channels) -> dict[int, str]:
+    """Group -> the first of its layers."""
+    found: dict[int, str] = {}
+    for name, row in graph.layers.items():
+        for index in row.unique().tolist():
+            found.setdefault(index, name)
+    return found
 
 
 class _TrialCuts:

@@ -6,6 +6,7 @@ operator that gives out a new one (see `written`), so that each step's result is
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -147,6 +148,7 @@ def written(base: Tensor, part: Tensor, view: Any, place: int | None, args: tupl
     return flat.view(base.shape)
 
 
+@functools.cache
 def without_effect(operator: Any) -> Any:
     """The twin of an operator that writes into its argument, which gives the result out instead; else itself."""
     if operator in _TWINS:
