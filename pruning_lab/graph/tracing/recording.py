@@ -73,8 +73,8 @@ def _one_filter(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """What an operator gives; of a convolution the first filter on the first channel, in place of all filters."""
     if func not in _CONVOLUTIONS or kwargs or args[0].dim() < args[1].dim():
         return func(*args, **kwargs)
-    image, weight, _, stride, padding, dilation = (*args, *_CONVOLUTION_DEFAULTS[len(args) - 1 :])[:6]
-    one = func(image[:, :1], weight[:1, :1], None, stride, padding, dilation)
+    image, weight = args[:2]
+    one = func(image[:, :1], weight[:1, :1], None, *args[3:6])  # stride, padding and dilation, and no groups
     return one.expand(-1, weight.shape[0], *one.shape[2:]).contiguous()
 
 
@@ -137,4 +137,3 @@ def _plainly(inputs: tuple[Tensor, ...]) -> Iterator[None]:
 _CONVOLUTIONS = {
     getattr(getattr(torch.ops.aten, f"conv{sides}d"), kind) for sides in (1, 2, 3) for kind in ("default", "padding")
 }
-_CONVOLUTION_DEFAULTS: tuple[Any, ...] = (None, None, 1, 0, 1)
