@@ -20,7 +20,7 @@ from pruning_lab.graph.tracing.interpreter import GIVES_OUTPUT, Interpreter
 from pruning_lab.graph.tracing.labels import FIXED
 from pruning_lab.graph.tracing.live_values import live_values
 from pruning_lab.graph.tracing.recording import TraceError, record
-from pruning_lab.graph.tracing.rules import RULES
+from pruning_lab.graph.tracing.rules import MEETING, RULES
 from pruning_lab.graph.tracing.tape import Step, Tape
 
 
@@ -67,7 +67,7 @@ def read_graph(
     except TraceError:
         if connections is None:
             raise
-        interpreter = Interpreter(RULES)
+        interpreter = Interpreter(RULES, MEETING)
         interpret_by_hand(interpreter, model, inputs, connections)
         graph, group_of_label = _number(interpreter, model, {})
         return graph, Reading(None, {}, group_of_label, [], [], answered(interpreter.links))
@@ -91,13 +91,13 @@ def read_graph(
 
 def _interpret(tape: Tape, connections: Connections | None, split: int) -> tuple[Interpreter, dict[Step, Any], int]:
     """Run the tape on labels; where the user has something to say of the layers found, run it again with that."""
-    interpreter = Interpreter(RULES)
+    interpreter = Interpreter(RULES, MEETING)
     values = interpreter.run(tape)
     if connections is None:
         return _with_choices(tape, interpreter, values, split)
     widths = {name: len(row) for name, row in interpreter.layers.items()}
     links = ask(connections, widths, {read.layer: len(read.channels) for read in interpreter.reads})
-    interpreter = Interpreter(RULES, links)
+    interpreter = Interpreter(RULES, MEETING, links)
     return interpreter, interpreter.run(tape), 1
 
 
@@ -116,7 +116,9 @@ def _with_choices(
     for back in range(2, 1 + max(map(len, splits.values()), default=0)):
         if split not in (0, back) or not best:
             continue
-        tried = Interpreter(RULES, choices={step: dims[-back] for step, dims in splits.items() if back <= len(dims)})
+        tried = Interpreter(
+            RULES, MEETING, choices={step: dims[-back] for step, dims in splits.items() if back <= len(dims)}
+        )
         found = tried.run(tape)
         if split == back or (frozen := _frozen_filters(tried)) < best:
             kept = (tried, found, back)
@@ -194,16 +196,17 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str,
         told = {index: why for index in layers[name].tolist() if reasons.get(index) != GIVES_OUTPUT}
         reasons.update({index: why for index, why in told.items() if index != STAYS})
     for name, row in layers.items():
-        if len(row.unique()) == 1:
+        if len(row) and bool((row == row[0]).all()):
             reasons.setdefault(int(row[0]), f"all filters of {name} are tied together")
+    parameters = dict(model.named_parameters())
     mixed = {
         int(group_of_component[index]): why for index, why in interpreter.space.mixed_components(component).items()
     }
-    never_run, dead_ends = _unused(interpreter, model)
+    never_run, dead_ends = _unused(interpreter, parameters)
     structure = Structure(
         layers=layers,
         consumers=[Consumer(read.layer, read.parameters, read.dim, ids(read.channels)) for read in interpreter.reads],
-        tensors=_tensor_infos(interpreter, model, ids),
+        tensors=_tensor_infos(interpreter, parameters, dict(model.named_buffers()), ids),
         costs=[CostTerm(cost.layer, cost.coefficient, tuple(map(ids, cost.factors))) for cost in interpreter.costs],
         group_counts={name: ids(row) for name, row in interpreter.counted_groups.items()},
         channel_counts={name: ids(row) for name, row in interpreter.counted_channels.items()},
@@ -258,10 +261,10 @@ class _Ids:
         return {dim: row for dim, row in rows.items() if id(row) in self._moving}
 
 
-def _unused(interpreter: Interpreter, model: nn.Module) -> tuple[list[str], list[str]]:
+def _unused(interpreter: Interpreter, parameters: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
     """Layers that nothing runs, and layers that run but whose result nothing reads."""
     never, dead = [], []
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters.items():
         if name in interpreter.used:
             continue
         layer = layer_name(name)
@@ -285,14 +288,16 @@ def _number_groups(interpreter: Interpreter, component: np.ndarray) -> tuple[np.
     return numbers, len(in_order)
 
 
-def _tensor_infos(interpreter: Interpreter, model: nn.Module, ids: _Ids) -> dict[str, TensorInfo]:
+def _tensor_infos(
+    interpreter: Interpreter, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], ids: _Ids
+) -> dict[str, TensorInfo]:
     """All parameters and buffers of the model; those that the graph never used have no axes."""
     infos = {}
-    trainable = {name for name, _ in model.named_parameters()}
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        value = interpreter.tensors.get(name)
-        axes = {} if value is None else ids.moving(value.axes)
-        infos[name] = TensorInfo(tuple(tensor.shape), tensor.element_size(), name in trainable, axes)
+    for named in (parameters, buffers):
+        for name, tensor in named.items():
+            value = interpreter.tensors.get(name)
+            axes = {} if value is None else ids.moving(value.axes)
+            infos[name] = TensorInfo(tuple(tensor.shape), tensor.element_size(), named is parameters, axes)
     return infos
 
 
