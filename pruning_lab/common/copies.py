@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import Counter
 from typing import Any
 
@@ -59,20 +60,27 @@ def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     if id(module) in memo:
         found: nn.Module = memo[id(module)]
         return found
-    if not _is_plain(type(module)):
+    kind: Any = type(module)
+    if not _is_plain(kind):
         return copy.deepcopy(module, memo)
     made = module.__new__(type(module))
     memo[id(module)] = made
-    made.__setstate__(
-        {key: value if _is_atom(value) else _copied_attribute(key, value, memo) for key, value in vars(module).items()}
-    )
+    state: dict[str, Any] = {}
+    for key, value in vars(module).items():
+        if type(value) in _ATOMS:
+            state[key] = value
+        elif key in _OF_EVERY_MODULE and not value:
+            state[key] = value.copy()
+        else:
+            state[key] = _copied_attribute(key, value, memo)
+    made.__setstate__(state)
     return made
 
 
 def _copied_attribute(key: str, value: Any, memo: dict[int, Any]) -> Any:
+    if type(value) is tuple and _ATOMS.issuperset(map(type, value)):
+        return value
     if key in _OF_EVERY_MODULE:
-        if not value:
-            return value.copy()
         if key == "_modules":
             return type(value)((name, child and _copied_module(child, memo)) for name, child in value.items())
         if key in ("_parameters", "_buffers"):
@@ -81,13 +89,8 @@ def _copied_attribute(key: str, value: Any, memo: dict[int, Any]) -> Any:
     return copy.deepcopy(value, memo)
 
 
-def _is_atom(value: Any) -> bool:
-    """Whether a value can't change, and so need not be copied."""
-    kind = type(value)
-    return kind in _ATOMS or (kind is tuple and _ATOMS.issuperset(map(type, value)))
-
-
-def _is_plain(kind: type[nn.Module]) -> bool:
+@functools.cache
+def _is_plain(kind: Any) -> bool:
     """Whether a class leaves copying to `nn.Module`."""
     return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in _COPYING)
 

@@ -91,7 +91,7 @@ def _compare(
     Args:
         model: a copy in evaluation mode, which is masked in place for a while.
     """
-    small = light_copy_of(model).eval()
+    small = light_copy_of(model)
     cut(small, copy.copy(graph), removed)
     found = list(tensors_in(small(*inputs)))
     with _masked(model, graph, removed):
@@ -208,9 +208,9 @@ def _claims(graph: Channels, reading: Reading, everywhere: bool) -> list[_Claim]
         for index in ids.unique().tolist():
             passed.setdefault(index, []).append(number)
     together: dict[tuple[int | str, ...], list[int]] = {}
-    provable = graph.prunable if reading.tape is not None else graph.prunable & ~graph.mixing
+    provable = (graph.prunable if reading.tape is not None else graph.prunable & ~graph.mixing).tolist()
     layer_of = _first_layers(graph) if everywhere else {}
-    for index in provable.nonzero().flatten().tolist() if everywhere else sorted(passed):
+    for index in range(len(graph)) if everywhere else sorted(passed):
         if provable[index]:
             together.setdefault(tuple(passed.get(index) or [layer_of[index]]), []).append(index)
     claims = []
