@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import Counter
 from typing import Any
 
@@ -23,14 +24,16 @@ def light_copy_of(model: nn.Module) -> nn.Module:
 
 def _copied(model: nn.Module, share: bool) -> nn.Module:
     memo: dict[int, Any] = {}
+    modules = list(model.modules())
     with torch.no_grad():
-        for parameter in model.parameters():
-            if type(parameter) is nn.Parameter:
+        for parameter in (one for module in modules for one in module._parameters.values()):
+            if type(parameter) is nn.Parameter and id(parameter) not in memo:
                 values = parameter.data if share else parameter.data.clone()
                 memo[id(parameter)] = nn.Parameter(values, parameter.requires_grad)
-        buffers = [tensor for tensor in model.buffers() if type(tensor) is Tensor and tensor.is_leaf]
-        memories = Counter(map(_memory, buffers))
-        for tensor in buffers:
+        found = (one for module in modules for one in module._buffers.values())
+        buffers = {id(one): one for one in found if type(one) is Tensor and one.is_leaf}
+        memories = Counter(map(_memory, buffers.values()))
+        for tensor in buffers.values():
             if memories[_memory(tensor)] == 1 and not tensor.requires_grad:
                 memo[id(tensor)] = tensor.clone()
     with _Detaching():
@@ -57,23 +60,27 @@ def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     if id(module) in memo:
         found: nn.Module = memo[id(module)]
         return found
-    if not _is_plain(type(module)):
+    kind: Any = type(module)
+    if not _is_plain(kind):
         return copy.deepcopy(module, memo)
     made = module.__new__(type(module))
     memo[id(module)] = made
-    made.__setstate__(
-        {
-            key: value if type(value) in _ATOMS else _copied_attribute(key, value, memo)
-            for key, value in vars(module).items()
-        }
-    )
+    state: dict[str, Any] = {}
+    for key, value in vars(module).items():
+        if type(value) in _ATOMS:
+            state[key] = value
+        elif key in _OF_EVERY_MODULE and not value:
+            state[key] = value.copy()
+        else:
+            state[key] = _copied_attribute(key, value, memo)
+    made.__setstate__(state)
     return made
 
 
 def _copied_attribute(key: str, value: Any, memo: dict[int, Any]) -> Any:
+    if type(value) is tuple and _ATOMS.issuperset(map(type, value)):
+        return value
     if key in _OF_EVERY_MODULE:
-        if not value:
-            return type(value)()
         if key == "_modules":
             return type(value)((name, child and _copied_module(child, memo)) for name, child in value.items())
         if key in ("_parameters", "_buffers"):
@@ -82,7 +89,8 @@ def _copied_attribute(key: str, value: Any, memo: dict[int, Any]) -> Any:
     return copy.deepcopy(value, memo)
 
 
-def _is_plain(kind: type[nn.Module]) -> bool:
+@functools.cache
+def _is_plain(kind: Any) -> bool:
     """Whether a class leaves copying to `nn.Module`."""
     return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in _COPYING)
 
@@ -90,7 +98,6 @@ def _is_plain(kind: type[nn.Module]) -> bool:
 _ATOMS = {type(None), bool, int, float, str}
 _OF_EVERY_MODULE = {key for key, value in vars(nn.Module()).items() if isinstance(value, (dict, set))}
 _COPYING = (
-    "__new__",
     "__deepcopy__",
     "__reduce__",
     "__reduce_ex__",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from pruning_lab.graph.tracing.interpreter import GIVES_OUTPUT, Interpreter
 from pruning_lab.graph.tracing.labels import FIXED
 from pruning_lab.graph.tracing.live_values import live_values
 from pruning_lab.graph.tracing.recording import TraceError, record
-from pruning_lab.graph.tracing.rules import RULES
+from pruning_lab.graph.tracing.rules import MEETING, RULES
 from pruning_lab.graph.tracing.tape import Step, Tape
 
 
@@ -34,6 +35,7 @@ class Reading:
         suspects: (operator and module, group ids) where the model's own code may hold a number of channels.
         sizes: (module, rows of group ids and fixed numbers), whose lengths an attribute of the module may hold.
         by_hand: layers whose consumers the user gave.
+        asked: modules whose code saw the size of something that a cut may shorten.
     """
 
     tape: Tape | None
@@ -42,6 +44,7 @@ class Reading:
     suspects: list[tuple[str, Tensor]]
     sizes: list[tuple[str, tuple[Size, ...]]]
     by_hand: set[str]
+    asked: set[str] = field(default_factory=set)
 
 
 ONLY_TRAINING, RETURNED_IN_TRAINING = "runs only in training", "its result is used only in training"
@@ -64,7 +67,7 @@ def read_graph(
     except TraceError:
         if connections is None:
             raise
-        interpreter = Interpreter(RULES)
+        interpreter = Interpreter(RULES, MEETING)
         interpret_by_hand(interpreter, model, inputs, connections)
         graph, group_of_label = _number(interpreter, model, {})
         return graph, Reading(None, {}, group_of_label, [], [], answered(interpreter.links))
@@ -81,19 +84,20 @@ def read_graph(
         [(name, group_of_label[labels]) for name, labels in suspects],
         [(path, tuple(group_of_label[p] if isinstance(p, Tensor) else p for p in parts)) for path, parts in sizes],
         answered(interpreter.links),
+        interpreter.asked,
     )
     return graph, reading
 
 
 def _interpret(tape: Tape, connections: Connections | None, split: int) -> tuple[Interpreter, dict[Step, Any], int]:
     """Run the tape on labels; where the user has something to say of the layers found, run it again with that."""
-    interpreter = Interpreter(RULES)
+    interpreter = Interpreter(RULES, MEETING)
     values = interpreter.run(tape)
     if connections is None:
         return _with_choices(tape, interpreter, values, split)
     widths = {name: len(row) for name, row in interpreter.layers.items()}
     links = ask(connections, widths, {read.layer: len(read.channels) for read in interpreter.reads})
-    interpreter = Interpreter(RULES, links)
+    interpreter = Interpreter(RULES, MEETING, links)
     return interpreter, interpreter.run(tape), 1
 
 
@@ -106,11 +110,15 @@ def _with_choices(
     channels of it. Such a view is looked for only where something is frozen, and all of them choose alike.
     """
     splits = interpreter.splits
+    if not splits:
+        return interpreter, values, 1
     best, kept = _frozen_filters(interpreter), (interpreter, values, 1)
     for back in range(2, 1 + max(map(len, splits.values()), default=0)):
         if split not in (0, back) or not best:
             continue
-        tried = Interpreter(RULES, choices={step: dims[-back] for step, dims in splits.items() if back <= len(dims)})
+        tried = Interpreter(
+            RULES, MEETING, choices={step: dims[-back] for step, dims in splits.items() if back <= len(dims)}
+        )
         found = tried.run(tape)
         if split == back or (frozen := _frozen_filters(tried)) < best:
             kept = (tried, found, back)
@@ -131,13 +139,13 @@ def _frozen_filters(interpreter: Interpreter) -> int:
 def _training_tape(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> Tape | None:
     """A training pass that reads parameters which evaluation does not; None if there is no such pass.
 
-    It is tried with two samples at least, as batch normalization needs, and then with an image four times as large,
-    since auxiliary heads pool more. The size of an image makes no difference to its channels.
+    It is tried with one sample more, as batch normalization may need, and then with an image four times as large,
+    since auxiliary heads pool more. The size of an image makes no difference to its channels, and neither do values.
     """
     if all(name in known for name, _ in model.named_parameters()):
         return None
     doubled = tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
-    for tried in (doubled, tuple(_enlarged(item) for item in doubled)):
+    for tried in (inputs, doubled, tuple(_enlarged(item) for item in doubled)):
         try:
             tape = record(model, tried, training=True)
         except TraceError:  # whatever stops the model, it may run on a larger image
@@ -188,16 +196,17 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str,
         told = {index: why for index in layers[name].tolist() if reasons.get(index) != GIVES_OUTPUT}
         reasons.update({index: why for index, why in told.items() if index != STAYS})
     for name, row in layers.items():
-        if len(row.unique()) == 1:
+        if len(row) and bool((row == row[0]).all()):
             reasons.setdefault(int(row[0]), f"all filters of {name} are tied together")
+    parameters = dict(model.named_parameters())
     mixed = {
         int(group_of_component[index]): why for index, why in interpreter.space.mixed_components(component).items()
     }
-    never_run, dead_ends = _unused(interpreter, model)
+    never_run, dead_ends = _unused(interpreter, parameters)
     structure = Structure(
         layers=layers,
         consumers=[Consumer(read.layer, read.parameters, read.dim, ids(read.channels)) for read in interpreter.reads],
-        tensors=_tensor_infos(interpreter, model, ids),
+        tensors=_tensor_infos(interpreter, parameters, dict(model.named_buffers()), ids),
         costs=[CostTerm(cost.layer, cost.coefficient, tuple(map(ids, cost.factors))) for cost in interpreter.costs],
         group_counts={name: ids(row) for name, row in interpreter.counted_groups.items()},
         channel_counts={name: ids(row) for name, row in interpreter.counted_channels.items()},
@@ -227,18 +236,35 @@ class _Ids:
     """Rows of labels as rows of group ids. Equal rows become one tensor, which keeps the graph small and cuts fast."""
 
     def __init__(self, group_of_label: Tensor) -> None:
-        self.group_of_label = group_of_label
-        self.known: dict[bytes, Tensor] = {}
+        self._group_of_label = group_of_label.numpy()
+        self._known: dict[bytes, Tensor] = {}
+        self._of_row: dict[int, tuple[Tensor, Tensor]] = {}
+        self._moving: set[int] = set()
 
     def __call__(self, labels: Tensor) -> Tensor:
-        row = self.group_of_label[labels]
-        return self.known.setdefault(row.numpy().tobytes(), row)
+        found = self._of_row.get(id(labels))
+        if found is None:
+            found = self._of_row[id(labels)] = labels, self._row(self._group_of_label[labels.numpy()])
+        return found[1]
+
+    def _row(self, ids: np.ndarray) -> Tensor:
+        key = ids.tobytes()
+        if key not in self._known:
+            row = self._known[key] = torch.from_numpy(ids)
+            if (ids != STAYS).any():
+                self._moving.add(id(row))
+        return self._known[key]
+
+    def moving(self, axes: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Of labels along dimensions those that belong to a group, as ids."""
+        rows = {dim: self(labels) for dim, labels in axes.items()}
+        return {dim: row for dim, row in rows.items() if id(row) in self._moving}
 
 
-def _unused(interpreter: Interpreter, model: nn.Module) -> tuple[list[str], list[str]]:
+def _unused(interpreter: Interpreter, parameters: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
     """Layers that nothing runs, and layers that run but whose result nothing reads."""
     never, dead = [], []
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters.items():
         if name in interpreter.used:
             continue
         layer = layer_name(name)
@@ -262,15 +288,16 @@ def _number_groups(interpreter: Interpreter, component: np.ndarray) -> tuple[np.
     return numbers, len(in_order)
 
 
-def _tensor_infos(interpreter: Interpreter, model: nn.Module, ids: _Ids) -> dict[str, TensorInfo]:
+def _tensor_infos(
+    interpreter: Interpreter, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], ids: _Ids
+) -> dict[str, TensorInfo]:
     """All parameters and buffers of the model; those that the graph never used have no axes."""
     infos = {}
-    trainable = {name for name, _ in model.named_parameters()}
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        value = interpreter.tensors.get(name)
-        axes = {} if value is None else {d: ids(row) for d, row in value.axes.items()}
-        axes = {d: row for d, row in axes.items() if bool((row != STAYS).any())}
-        infos[name] = TensorInfo(tuple(tensor.shape), tensor.element_size(), name in trainable, axes)
+    for named in (parameters, buffers):
+        for name, tensor in named.items():
+            value = interpreter.tensors.get(name)
+            axes = {} if value is None else ids.moving(value.axes)
+            infos[name] = TensorInfo(tuple(tensor.shape), tensor.element_size(), named is parameters, axes)
     return infos
 
 

@@ -69,7 +69,10 @@ class ChannelGraph(Channels):
                 channels = freeze_guilty(model, channels, reading, inputs)
                 if channels.structure.split > 1:  # it looked better before it was tried
                     plain, reading = read_graph(model, inputs, connections, split=1)
-                    plain = freeze_guilty(model, plain, reading, inputs)
-                    better = plain.cuttable() < channels.cuttable() and holds_when_larger(model, channels, inputs)
-                    channels = channels if better else plain
+                    if plain.cuttable() >= channels.cuttable():  # not yet tried, it may well be worse
+                        plain = freeze_guilty(model, plain, reading, inputs)
+                    if plain.cuttable() >= channels.cuttable():
+                        channels = plain
+                    elif not holds_when_larger(model, channels, inputs):
+                        channels = freeze_guilty(model, plain, reading, inputs)
         return ChannelGraph(**{part.name: getattr(channels, part.name) for part in fields(Channels)})

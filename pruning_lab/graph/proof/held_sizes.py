@@ -21,9 +21,9 @@ def held_sizes(model: nn.Module, graph: Channels, sizes: list[tuple[str, tuple[S
         sizes: (module path, rows or fixed numbers), as operators in the module's forward use them.
     """
     found: dict[tuple[str, str], HeldSize] = {}
-    prunable = graph.prunable.nonzero().flatten()
+    prunable = torch.cat([graph.prunable, torch.zeros(1, dtype=torch.bool)])  # the last is for what stays
     for path, parts in sizes:
-        if not any(isinstance(part, Tensor) and bool(torch.isin(part, prunable).any()) for part in parts):
+        if not any(isinstance(part, Tensor) and bool(prunable[part].any()) for part in parts):
             continue
         numbers = [len(part) if isinstance(part, Tensor) else part for part in parts]
         for attribute in _matching(model.get_submodule(path), numbers):

@@ -23,6 +23,7 @@ from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.proof.held_sizes import held_sizes
+from pruning_lab.graph.proof.hidden_sizes import may_hide_sizes
 from pruning_lab.graph.proof.masked_reference import run_without
 from pruning_lab.graph.proof.precision import doubled, in_double
 from pruning_lab.graph.structure.channels import Channels
@@ -90,7 +91,7 @@ def _compare(
     Args:
         model: a copy in evaluation mode, which is masked in place for a while.
     """
-    small = light_copy_of(model).eval()
+    small = light_copy_of(model)
     cut(small, copy.copy(graph), removed)
     found = list(tensors_in(small(*inputs)))
     with _masked(model, graph, removed):
@@ -139,11 +140,18 @@ def _relative(one: Tensor, other: Tensor) -> float:
 
 
 def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> Channels:
-    """The graph with those groups frozen whose cut breaks the model, or makes it compute something else."""
-    claims = _claims(graph, reading)
-    trial = _TrialCuts(model, graph, reading, inputs)
-    if all(trial(chosen) is None for chosen in _rounds(claims, trial.generator)):
+    """The graph with those groups frozen whose cut breaks the model, or makes it compute something else.
+
+    Code that holds a size and asks no tensor for one has it from an attribute: where one fits, cuts set it at once.
+    """
+    everywhere = bool(reading.by_hand) or reading.tape is None or may_hide_sizes(model)
+    claims = _claims(graph, reading, everywhere) if everywhere or reading.suspects else []
+    if not claims:
         return graph
+    sure = [one for one in held_sizes(model, graph, reading.sizes) if one.module not in reading.asked]
+    first = graph.with_held(sure)
+    if _TrialCuts(model, first, reading, inputs)(claims) is None:
+        return first
     graph, guilty = _with_held_sizes(model, graph, reading, inputs, claims)
     _blame_connections(graph, reading, guilty)
     innocent = {place for claim in claims if claim not in guilty for place in claim.places}
@@ -188,29 +196,38 @@ class _Claim:
     contracted: bool
 
 
-def _claims(graph: Channels, reading: Reading) -> list[_Claim]:
-    """Disjoint claims: prunable groups that pass the same suspects stand together, the rest layer by layer.
+def _claims(graph: Channels, reading: Reading, everywhere: bool) -> list[_Claim]:
+    """Disjoint claims: prunable groups that pass the same suspects stand together.
 
-    The rest is tried as well, since code may check a number of channels without any operator showing it.
+    Args:
+        everywhere: claim the rest as well, layer by layer, for models whose code may use a number of channels without
+            any sign of it.
     """
     passed: dict[int, list[int]] = {}
     for number, (_, ids) in enumerate(reading.suspects):
         for index in ids.unique().tolist():
             passed.setdefault(index, []).append(number)
-    layer_of: dict[int, str] = {}
-    for name, row in graph.layers.items():
-        for index in row.unique().tolist():
-            layer_of.setdefault(index, name)
     together: dict[tuple[int | str, ...], list[int]] = {}
-    provable = graph.prunable if reading.tape is not None else graph.prunable & ~graph.mixing
-    for index in provable.nonzero().flatten().tolist():
-        together.setdefault(tuple(passed.get(index, [layer_of[index]])), []).append(index)
+    provable = (graph.prunable if reading.tape is not None else graph.prunable & ~graph.mixing).tolist()
+    layer_of = _first_layers(graph) if everywhere else {}
+    for index in range(len(graph)) if everywhere else sorted(passed):
+        if provable[index]:
+            together.setdefault(tuple(passed.get(index) or [layer_of[index]]), []).append(index)
     claims = []
     for key, groups in together.items():
         names = tuple(reading.suspects[one][0] if isinstance(one, int) else f"code behind {one}" for one in key)
         contracted = bool(graph.contracted[groups].any())
         claims.append(_Claim(names, tuple(groups), isinstance(key[0], int), contracted))
     return claims
+
+
+def _first_layers(graph: Channels) -> dict[int, str]:
+    """Group -> the first of its layers."""
+    found: dict[int, str] = {}
+    for name, row in graph.layers.items():
+        for index in row.unique().tolist():
+            found.setdefault(index, name)
+    return found
 
 
 class _TrialCuts:
@@ -238,14 +255,16 @@ class _TrialCuts:
     def __call__(self, claims: list[_Claim]) -> str | None:
         """What goes wrong when some of every claim's groups, at most a third, are cut; None if nothing does.
 
-        How many is drawn anew for each: numbers that belong together must not stay in proportion by chance.
+        How many is drawn anew for each, and is another number for each where it can be: two widths that the code
+        compares must not agree by chance.
         Attention's scale may depend on a width, which changes little: that is only seen in double precision. Whatever
         else differs is tried again in double precision, which tells a fault from rounding.
         """
         self.count += 1
         removed = torch.zeros(len(self.graph), dtype=torch.bool)
+        taken: set[int] = set()
         for claim in claims:
-            number = int(torch.randint(1, max(2, len(claim.groups) // 3 + 1), (), generator=self.generator))
+            number = self._drawn(max(1, len(claim.groups) // 3), taken)
             order = torch.randperm(len(claim.groups), generator=self.generator)
             removed[[claim.groups[place] for place in order[:number].tolist()]] = True
         for name in self.graph.emptied(removed):
@@ -260,6 +279,13 @@ class _TrialCuts:
         exact = self._differs(*self.doubled, removed, ROUNDING_OF_DOUBLES)
         # A model may name a dtype and not run in another one.
         return what if exact and exact.startswith(_RAISES) else exact
+
+    def _drawn(self, most: int, taken: set[int]) -> int:
+        """A number from one to `most` that is not taken yet, if there is one; it is taken then."""
+        free = [number for number in range(1, most + 1) if number not in taken] or [*range(1, most + 1)]
+        number = free[int(torch.randint(0, len(free), (), generator=self.generator))]
+        taken.add(number)
+        return number
 
     def _differs(self, model: nn.Module, inputs: tuple[Tensor, ...], removed: Tensor, tolerance: float) -> str | None:
         """What goes wrong when these groups, bool [n_groups], are cut; None if nothing does."""
@@ -285,26 +311,12 @@ def _is_uniform(tensor: Tensor) -> bool:
     return bool((tensor[-1] == first).all()) and bool((tensor == first).all())
 
 
-def _rounds(claims: list[_Claim], generator: torch.Generator) -> list[list[_Claim]]:
-    """All claims, or, where there are suspects, one half and the other.
-
-    Two numbers that the model's code compares may agree when both claims are cut: in the halves they are not. What
-    attention contracts stands in one half, since it is tried in double precision, which takes longer.
-    """
-    if not any(claim.suspected for claim in claims):
-        return [claims] if claims else []
-    drawn = [claims[place] for place in torch.randperm(len(claims), generator=generator).tolist()]
-    drawn.sort(key=lambda claim: not claim.contracted)
-    middle = max(len(drawn) // 2, sum(claim.contracted for claim in drawn))
-    return [chosen for chosen in (drawn[:middle], drawn[middle:]) if chosen]
-
-
 def _guilty(claims: list[_Claim], trial: _TrialCuts) -> dict[_Claim, str]:
-    """Claims that fail in some round, and what happens then."""
-    found: dict[_Claim, str] = {}
-    for chosen in _rounds(claims, trial.generator):
-        found.update(_bisect([claim for claim in chosen if claim not in found], trial))
-    return found
+    """Claims that fail, and what happens then.
+
+    What attention contracts is looked for together, since it is tried in double precision, which takes longer.
+    """
+    return _bisect(sorted(claims, key=lambda claim: not claim.contracted), trial)
 
 
 def _bisect(claims: list[_Claim], trial: _TrialCuts) -> dict[_Claim, str]:

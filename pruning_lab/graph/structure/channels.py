@@ -221,7 +221,9 @@ class Channels:
 
 def by_layer(layers: Mapping[str, Tensor], reasons: Mapping[int, str]) -> dict[str, str]:
     """Layer -> the reason of its groups; where it holds for some filters only, the text says for how many."""
-    result = {}
+    result: dict[str, str] = {}
+    if not reasons:
+        return result
     for name, row in layers.items():
         told = [reasons[index] for index in row.tolist() if index in reasons]
         if told:

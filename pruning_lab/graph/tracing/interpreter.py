@@ -6,7 +6,7 @@ Knows tapes; what each operator does to labels is in `rules`, what comes of it i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from pruning_lab.common.modules import layer_name, naming
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.labels import FIXED, LabelSpace, NotFollowedError
-from pruning_lab.graph.tracing.tape import Step, Tape, ancestors, replaced
+from pruning_lab.graph.tracing.tape import SizeRead, Step, Tape, ancestors, replaced
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,21 @@ class Interpreter:
     """Collects what a network's operators say of its channels, over one or several tapes."""
 
     def __init__(
-        self, rules: dict[Any, Rule], links: Links | None = None, choices: dict[Step, int] | None = None
+        self,
+        rules: dict[Any, Rule],
+        meeting: Collection[Any],
+        links: Links | None = None,
+        choices: dict[Step, int] | None = None,
     ) -> None:
         """Start with nothing known.
 
         Args:
+            meeting: operators whose rules ask for labels of parameters through `axis` and `meet` alone.
             links: what the user says of a consumer's channels, see `connected`.
             choices: of views that split channels, which of its dimensions keeps them; by default the last.
         """
         self.rules = rules
+        self.meeting = meeting
         self.choices = choices or {}
         self.splits: dict[Step, tuple[int, ...]] = {}
         self.links: Links = links or {}
@@ -76,6 +82,8 @@ class Interpreter:
         self.contracted: list[tuple[str, Tensor]] = []
         self.suspects: list[tuple[str, Tensor]] = []
         self.sizes: list[tuple[str, tuple[Tensor | int, ...]]] = []
+        self.asked: set[str] = set()
+        self._untouched: set[int] = set()
         self.used: set[str] = set()
         self.count_costs = True
         self.place = self.module_path = ""
@@ -101,14 +109,40 @@ class Interpreter:
         for step in tape.outputs:
             for value in labelled_in(values[step]):
                 self.space.freeze(value.labels(), GIVES_OUTPUT)
+        for seen in tape.size_reads:
+            self._suspect_read(seen, values[seen.step])
         return values
+
+    def _suspect_read(self, seen: SizeRead, value: Any) -> None:
+        """What the model's code saw of a size it may compare, or calculate with."""
+        rows = [value.axes[dim] for dim in seen.dims if dim in value.axes] if isinstance(value, Labelled) else []
+        if rows:
+            self.asked.add(seen.module)
+        for row in {id(row): row for row in rows}.values():
+            self.suspects.append((f"code of {seen.module}" if seen.module else "code of the model", row))
 
     def parameter(self, name: str, shape: tuple[int, ...]) -> Labelled:
         """A parameter or buffer, with labels along all its dimensions."""
         if name not in self.tensors:
             axes = {d: self.space.fresh(size) for d, size in enumerate(shape)}
             self.tensors[name] = Labelled(tuple(shape), axes, (name,))
+            self._untouched.update(map(id, axes.values()))
         return self.tensors[name]
+
+    def meet(self, row: Tensor, value: Labelled, dim: int) -> None:
+        """Labels int64 [n] meet those of a tensor along a dimension; a parameter's that nothing has seen give way."""
+        own = value.axes.get(dim)
+        if id(own) in self._untouched and own is not None and len(own) == len(row):
+            self._untouched.discard(id(own))
+            value.axes[dim] = row
+        else:
+            self.tie(row, self.axis(value, dim))
+
+    def _touch(self, step: Step, values: dict[Step, Any]) -> None:
+        """What an operator reads is seen from now on, in whatever way its rule looks at it."""
+        for source in step.sources:
+            if source.name:
+                self._untouched.difference_update(map(id, values[source].axes.values()))
 
     def connected(self, consumer: str, row: Tensor) -> Tensor:
         """What a layer reads: as found, or as the links say instead."""
@@ -131,6 +165,8 @@ class Interpreter:
         if rule is None:
             pointwise = torch.Tag.pointwise in getattr(step.target, "tags", ())
             rule = self.rules["pointwise" if pointwise else "unknown"]
+        if step.target not in self.meeting:
+            self._touch(step, values)
         try:
             result = self._ruled(rule, step, args, kwargs)
         except NotFollowedError:  # less is pruned then, and nothing breaks; any other error is a fault of the lab
@@ -159,6 +195,7 @@ class Interpreter:
         """Labels along a dimension, int64 [shape[dim]]; FIXED where it has none."""
         dim %= value.ndim
         found = value.axes.get(dim)
+        self._untouched.discard(id(found))
         return torch.full((value.shape[dim],), FIXED) if found is None else found
 
     def tie(self, one: Tensor, other: Tensor) -> None:

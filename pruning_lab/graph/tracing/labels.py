@@ -19,6 +19,9 @@ FIXED = 0
 """The label of what never moves: the model's input, constants, padding. Whatever is tied to it is frozen."""
 
 
+_AT_FIRST = 1 << 16
+
+
 class _Met(NamedTuple):
     """Labels int64 [n] that meet element by element, and how many times labels had been frozen before that."""
 
@@ -37,15 +40,18 @@ class LabelSpace:
 
     def __init__(self) -> None:
         self.count = 1
+        self._given_out = torch.arange(_AT_FIRST)
         self._met: list[_Met] = []
+        self._component: np.ndarray | None = None
         self._frozen: list[tuple[Tensor, str]] = []
         self._mixed: list[tuple[Tensor, str]] = []
 
     def fresh(self, number: int) -> Tensor:
         """New labels, int64 [number]."""
-        labels = torch.arange(self.count, self.count + number)
-        self.count += number
-        return labels
+        start, self.count = self.count, self.count + number
+        if self.count > len(self._given_out):
+            self._given_out = torch.arange(2 * self.count)
+        return self._given_out[start : self.count]
 
     def tie(self, one: Tensor, other: Tensor, reason: str) -> None:
         """Tie two label tensors of one shape element by element; `reason` is kept where one side is FIXED.
@@ -57,7 +63,9 @@ class LabelSpace:
             return
         if one.numel() != other.numel():
             raise NotFollowedError(f"{one.numel()} labels can't be tied to {other.numel()}")
-        self._met.append(_Met(one.reshape(-1), other.reshape(-1), reason, len(self._frozen)))
+        flat, other_flat = (row if row.dim() == 1 else row.reshape(-1) for row in (one, other))
+        self._met.append(_Met(flat, other_flat, reason, len(self._frozen)))
+        self._component = None
 
     def tie_rows(self, rows: Tensor, reason: str) -> Tensor:
         """Tie the columns of `rows` [r, n]: element j of every row is one. Returns the first row, int64 [n]."""
@@ -79,6 +87,11 @@ class LabelSpace:
 
     def components(self) -> np.ndarray:
         """The connected component of every label, int32 [count]."""
+        if self._component is None or len(self._component) != self.count:
+            self._component = self._connected()
+        return self._component
+
+    def _connected(self) -> np.ndarray:
         one, other = self._pairs()
         free = (one != FIXED) & (other != FIXED)
         one, other = one[free], other[free]

@@ -7,6 +7,7 @@ view is written to, its base and the base's other views are new values from then
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pruning_lab.graph.tracing.tape import Facts, Step, Tape, item, without_effect, written
+from pruning_lab.graph.tracing.tape import Facts, SizeRead, Step, Tape, item, without_effect, written
 
 aten = torch.ops.aten
 
@@ -26,10 +27,13 @@ class _Memory:
     """A piece of memory; `version` counts how often something was written to it.
 
     Attributes:
+        key, size: what it is known by, and its bytes.
         before: a parameter that was written to, and its values before.
     """
 
     number: int
+    key: int
+    size: int
     version: int
     seen: list[_Seen]
     before: tuple[Tensor, Tensor] | None = None
@@ -54,13 +58,16 @@ class Recorder(TorchDispatchMode):
     Args:
         whole: whether an operator that is made of others is recorded as it is.
         names: id of a parameter or buffer -> its name.
+        run: (operator, args, kwargs) -> what it gives; by default what it computes.
     """
 
-    def __init__(self, whole: Callable[[Any], bool], names: dict[int, str]) -> None:
+    def __init__(
+        self, whole: Callable[[Any], bool], names: dict[int, str], run: Callable[..., Any] | None = None
+    ) -> None:
         super().__init__()
         self.tape = Tape()
         self.module = ""
-        self._whole, self._names = whole, names
+        self._whole, self._names, self._run = whole, names, run
         self._apart: dict[Any, bool] = {}
         self._seen: dict[int, _Seen] = {}
         self._memories: dict[int, _Memory] = {}
@@ -83,13 +90,13 @@ class Recorder(TorchDispatchMode):
         into = _written_to(func, args, kwargs)
         for tensor in into:
             self._save(tensor)
-        result = func(*args, **kwargs)
+        result = func(*args, **kwargs) if self._run is None else self._run(func, args, kwargs)
         self._note(func, args, kwargs, given, steps, into, result)
         return result
 
     def add_input(self, tensor: Tensor) -> None:
         """A tensor that the model is given."""
-        self.tape.inputs.append(self._start(tensor, self._new_memory(tensor)).step)
+        self.tape.inputs.append(self._start(tensor).step)
 
     def step_of(self, tensor: Tensor) -> Step:
         """What made a tensor's present value."""
@@ -97,6 +104,11 @@ class Recorder(TorchDispatchMode):
         if seen is None or seen.tensor() is not tensor:
             seen = self._meet(tensor)
         return self._present(seen)
+
+    def note_sizes(self, tensor: Tensor, dims: tuple[int, ...]) -> None:
+        """Python code looks at sizes of a tensor."""
+        if id(tensor) in self._seen or id(tensor) in self._names:
+            self.tape.size_reads.append(SizeRead(self.step_of(tensor), dims, self.module))
 
     def put_back(self) -> None:
         """Give parameters that were written to the values that they had."""
@@ -137,22 +149,23 @@ class Recorder(TorchDispatchMode):
 
     def _meet(self, tensor: Tensor) -> _Seen:
         """A tensor that no recorded operator gave out: a parameter, a constant, or one more way to look at memory."""
-        memory = self._memories.get(_key(tensor))
+        memory = self._memories.get(_storage(tensor)[0])
         known = [seen for seen in memory.seen if seen.tensor() is not None] if memory else []
         if not memory or not known:
-            return self._start(tensor, self._new_memory(tensor))
+            return self._start(tensor)
         for seen in known:
             other = seen.tensor()
             if other is not None and _geometry(other) == _geometry(tensor):
                 return self._remember(tensor, self._present(seen), memory, seen)
         base = next((seen for seen in known if seen.base is None), known[0])
         step = Step(aten.as_strided.default, (self._present(base), *_geometry(tensor)[:3]))
-        step.result = self._facts(tensor, memory)
+        step.result = _facts(tensor, memory)
         return self._remember(tensor, self._add(step), memory, base, step)
 
-    def _start(self, tensor: Tensor, memory: _Memory) -> _Seen:
+    def _start(self, tensor: Tensor) -> _Seen:
+        memory = self._new_memory(*_storage(tensor))
         name = self._names.get(id(tensor), "")
-        step = Step(None, result=self._facts(tensor, memory), name=name)
+        step = Step(None, result=_facts(tensor, memory), name=name)
         if not name:
             step.constant = tensor
         self.tape.steps.append(step)
@@ -174,30 +187,32 @@ class Recorder(TorchDispatchMode):
         if not into and any(id(tensor) in inside for tensor in out):
             return  # an operator that had nothing to do gave back what it was given
         target = without_effect(func) if into else func
-        step = Step(target, _as_steps(args, steps), {key: _as_steps(arg, steps) for key, arg in kwargs.items()})
+        named = {key: _as_steps(arg, steps) for key, arg in kwargs.items()}
+        step = Step(target, _as_steps(args, steps), named, tuple(dict.fromkeys(steps.values())))
         if into:
             self._note_written(func, step, given, into, out)
             return
-        bases = {_key(tensor): tensor for tensor in reversed(given)} if given else {}
+        bases = {(one := self._seen[id(tensor)]).memory.key: one for tensor in reversed(given)}
         several = isinstance(result, (list, tuple))
-        memories = [self._memory_of(tensor, bases) for tensor in out]
-        facts = [self._facts(tensor, memory) for tensor, memory in zip(out, memories, strict=True)]
+        places = [_storage(tensor) for tensor in out]
+        seen = [bases.get(key) for key, _ in places]
+        memories = [
+            self._new_memory(*place) if base is None else base.memory for place, base in zip(places, seen, strict=True)
+        ]
+        facts = [_facts(tensor, memory) for tensor, memory in zip(out, memories, strict=True)]
         if several and len(facts) == len(result):
             step.result = facts
         else:
             step.result = facts[0] if facts and not several else result if not out else _mixed(result, facts)
         self._add(step)
-        for place, (tensor, memory) in enumerate(zip(out, memories, strict=True)):
+        for place, (tensor, memory, base) in enumerate(zip(out, memories, seen, strict=True)):
             own = self._add(Step(item, (step, place), result=facts[place])) if several else step
-            base = bases.get(_key(tensor))
-            seen = self._seen[id(base)] if base is not None else None
-            view = step if seen is not None else None
-            self._remember(tensor, own, memory, seen, view, place if several else None)
+            self._remember(tensor, own, memory, base, step if base is not None else None, place if several else None)
 
     def _note_written(self, func: Any, step: Step, given: list[Tensor], into: list[Tensor], out: list[Tensor]) -> None:
         """An operator that changes what it is given: in place, or the way in which a tensor looks at its memory."""
         seen = [self._seen[id(tensor)] for tensor in into]
-        facts = [self._facts(tensor, one.memory) for tensor, one in zip(into, seen, strict=True)]
+        facts = [_facts(tensor, one.memory) for tensor, one in zip(into, seen, strict=True)]
         step.result = facts[0] if len(facts) == 1 else facts
         if torch.Tag.inplace_view in func.tags:
             before = seen[0]
@@ -210,7 +225,7 @@ class Recorder(TorchDispatchMode):
             self._write(one, own)
         for tensor in out:  # what it gives out besides
             if all(tensor is not other for other in into):
-                self._start(tensor, self._new_memory(tensor))
+                self._start(tensor)
 
     def _write(self, seen: _Seen, value: Step) -> None:
         """A tensor has a new value, and so have all of which it is a view; other views are looked at anew later."""
@@ -244,34 +259,34 @@ class Recorder(TorchDispatchMode):
         return seen
 
     def _add(self, step: Step) -> Step:
-        found: dict[Step, None] = {}
-        _collect((step.args, list(step.kwargs.values())), found)
-        step.sources = tuple(found)
+        if not step.sources:
+            found: dict[Step, None] = {}
+            _collect((step.args, list(step.kwargs.values())), found)
+            step.sources = tuple(found)
         step.module = step.module or self.module
         self.tape.steps.append(step)
         return step
 
-    def _memory_of(self, tensor: Tensor, bases: dict[int, Tensor]) -> _Memory:
-        base = bases.get(_key(tensor))
-        return self._new_memory(tensor) if base is None else self._seen[id(base)].memory
-
-    def _new_memory(self, tensor: Tensor) -> _Memory:
+    def _new_memory(self, key: int, size: int) -> _Memory:
         self._count += 1
-        self._memories[_key(tensor)] = memory = _Memory(self._count, 0, [])
+        self._memories[key] = memory = _Memory(self._count, key, size, 0, [])
         return memory
 
-    def _facts(self, tensor: Tensor, memory: _Memory) -> Facts:
-        whole = tensor.untyped_storage().nbytes() if tensor.layout == torch.strided else 0
-        return Facts(tuple(tensor.shape), tensor.dtype, memory.number, whole)
+
+def _facts(tensor: Tensor, memory: _Memory) -> Facts:
+    return Facts(tuple(tensor.shape), tensor.dtype, memory.number, memory.size)
 
 
 def _gone() -> None:
     """Stands for a tensor that looks at its memory in another way now."""
 
 
-def _key(tensor: Tensor) -> int:
-    """The identity of a tensor's memory; its own where it has none."""
-    return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else -id(tensor)
+def _storage(tensor: Tensor) -> tuple[int, int]:
+    """The identity of a tensor's memory, and its bytes; the tensor's own, and none, where it has no memory."""
+    if tensor.layout is not torch.strided:
+        return -id(tensor), 0
+    storage = tensor.untyped_storage()
+    return storage._cdata, storage.nbytes()
 
 
 def _geometry(tensor: Tensor) -> tuple[Any, ...]:
@@ -317,11 +332,17 @@ def _mixed(result: Any, facts: list[Facts]) -> Any:
 
 
 def _written_to(func: Any, args: tuple, kwargs: dict) -> list[Tensor]:
-    """The arguments that an operator writes into."""
+    """The tensors that an operator writes into."""
+    found: list[Tensor] = []
+    for place, name in _written_arguments(func):
+        found += _listed(args[place] if place < len(args) else kwargs.get(name))
+    return found
+
+
+@functools.cache
+def _written_arguments(func: Any) -> list[tuple[int, str]]:
+    """Places and names of the arguments that an operator writes into."""
     if not func._schema.is_mutable:
         return []
-    found: list[Tensor] = []
-    for place, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            found += _listed(args[place] if place < len(args) else kwargs.get(argument.name))
-    return found
+    listed = enumerate(func._schema.arguments)
+    return [(place, one.name) for place, one in listed if one.alias_info is not None and one.alias_info.is_write]

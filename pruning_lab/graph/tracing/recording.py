@@ -16,6 +16,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import random_kept, tensors_in, told
 from pruning_lab.graph.tracing.recorder import Recorder
 from pruning_lab.graph.tracing.rules import recorded_whole
+from pruning_lab.graph.tracing.size_reads import SizeReads
 from pruning_lab.graph.tracing.tape import Tape
 
 
@@ -40,6 +41,9 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
     Whatever its forward does to it, it does to the copy: parameters, buffers, attributes, lists and random states of
     the model are not touched.
 
+    Args:
+        training: convolutions compute one filter only, and give it out for all: training is for what runs then.
+
     Raises:
         TraceError: the model can't be copied, or does not run on these inputs without gradients.
     """
@@ -47,14 +51,14 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
         copied = light_copy_of(model).train(training)
     except Exception as error:
         raise _told(model, training, error, "a copy of the model is what is run") from error
-    recorder = Recorder(recorded_whole, _names(model, copied))
     given = tuple(item.detach().clone() for item in inputs)
+    recorder = Recorder(recorded_whole, _names(model, copied), _one_filter if training else None)
     _follow_modules(copied, recorder)
     with _plainly(inputs):
         for tensor in given:
             recorder.add_input(tensor)
         try:
-            with recorder:
+            with recorder, SizeReads(recorder.note_sizes):
                 answer = copied(*given)
         except Exception as error:
             mend = "it must run on example_input, without gradients; else pass connections=, see ChannelGraph.trace"
@@ -63,6 +67,15 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...], training: bool = False)
             recorder.put_back()
         recorder.tape.outputs = [recorder.step_of(tensor) for tensor in tensors_in(answer)]
     return recorder.tape
+
+
+def _one_filter(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """What an operator gives; of a convolution the first filter on the first channel, in place of all filters."""
+    if func not in _CONVOLUTIONS or kwargs or args[0].dim() < args[1].dim():
+        return func(*args, **kwargs)
+    image, weight = args[:2]
+    one = func(image[:, :1], weight[:1, :1], None, *args[3:6])  # stride, padding and dilation, and no groups
+    return one.expand(-1, weight.shape[0], *one.shape[2:]).contiguous()
 
 
 def _told(model: nn.Module, training: bool, error: Exception, mend: str) -> TraceError:
@@ -119,3 +132,8 @@ def _plainly(inputs: tuple[Tensor, ...]) -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+_CONVOLUTIONS = {
+    getattr(getattr(torch.ops.aten, f"conv{sides}d"), kind) for sides in (1, 2, 3) for kind in ("default", "padding")
+}

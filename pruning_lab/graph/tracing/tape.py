@@ -6,6 +6,7 @@ operator that gives out a new one (see `written`), so that each step's result is
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -81,6 +82,15 @@ class Step:
         return f"Step({self.name or self.described})"
 
 
+@dataclass(frozen=True, slots=True)
+class SizeRead:
+    """The model's own code, in the forward of `module`, asked how long a tensor is along `dims`."""
+
+    step: Step
+    dims: tuple[int, ...]
+    module: str
+
+
 @dataclass(eq=False)
 class Tape:
     """A recorded forward pass.
@@ -90,12 +100,14 @@ class Tape:
         inputs: the model's inputs, in their order.
         outputs: the tensors that it returned, as a flat list.
         writes_parameters: whether an operator wrote into a parameter.
+        size_reads: where Python code saw a size.
     """
 
     steps: list[Step] = field(default_factory=list)
     inputs: list[Step] = field(default_factory=list)
     outputs: list[Step] = field(default_factory=list)
     writes_parameters: bool = False
+    size_reads: list[SizeRead] = field(default_factory=list)
 
 
 def replaced(tree: Any, of: Callable[[Step], Any]) -> Any:
@@ -136,6 +148,7 @@ def written(base: Tensor, part: Tensor, view: Any, place: int | None, args: tupl
     return flat.view(base.shape)
 
 
+@functools.cache
 def without_effect(operator: Any) -> Any:
     """The twin of an operator that writes into its argument, which gives the result out instead; else itself."""
     if operator in _TWINS:

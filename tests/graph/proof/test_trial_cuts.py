@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ class ScaledByWidth(nn.Module):
 
 def test_a_check_in_python_freezes_what_it_checks_and_nothing_else() -> None:
     graph = ChannelGraph.trace(Checks().eval(), IMAGE)
-    assert graph.frozen["first"].startswith("code behind first needs its number of channels (a cut raises ValueError")
+    assert graph.frozen["first"].startswith("code of the model needs its number of channels (a cut raises ValueError")
     assert "second" not in graph.frozen
     assert graph.prunable[graph.layers["second"]].all()
 
@@ -75,7 +76,7 @@ def test_a_scale_computed_from_a_width_is_seen_though_it_changes_little() -> Non
     torch.manual_seed(0)
     graph = ChannelGraph.trace(ScaledByWidth().eval(), torch.randn(2, 5, 3))
     assert "a cut changes the output" in graph.frozen["query"]
-    assert "matmul" in graph.frozen["query"]
+    assert graph.frozen["query"].startswith("code of the model needs its number of channels")
     assert graph.prunable[graph.layers["value"]].all()
 
 
@@ -189,9 +190,15 @@ def forward_passes(model: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     return len(counted)
 
 
-def test_a_plain_network_is_tried_once() -> None:
-    """One pass is recorded; two are the trial's: cut and masked."""
+def test_a_network_that_looks_at_no_size_is_not_tried() -> None:
+    """One pass is recorded."""
     model, inputs = make("residual")
+    assert forward_passes(model, inputs) == 1
+
+
+def test_a_network_that_may_hold_a_size_is_tried_once() -> None:
+    """One pass is recorded; two are the trial's: cut and masked."""
+    model, inputs = make("pixel shuffle")
     assert forward_passes(model, inputs) == 3
 
 
@@ -235,3 +242,48 @@ def test_channels_that_a_normalization_mixes_are_marked(name: str) -> None:
     smaller = draw(graph, 0)
     cut(model, graph, smaller)
     assert len(graph.mixing) == len(graph)
+
+
+@pytest.mark.parametrize(
+    ("asks", "expected"),
+    [
+        (lambda m, y: y.shape[1], "code of the model"),
+        (lambda m, y: y.size(1), "code of the model"),
+        (lambda m, y: y.size()[-3], "code of the model"),
+        (lambda m, y: [*y.shape][1], "code of the model"),
+        (lambda m, y: (y.shape[:2] + y.shape[3:])[1], "code of the model"),
+        (lambda m, y: y.shape[1:].numel() // 64, "code of the model"),
+        (lambda m, y: y.numel() // (2 * 64), "code of the model"),
+        (lambda m, y: len(y.movedim(1, 0)), "code of the model"),
+        (lambda m, y: y.numpy().shape[1], "code of the model"),
+        (lambda m, y: len(m.first.weight), "code of the model"),
+        (lambda m, y: m.first.out_channels, "code behind first"),
+        (lambda m, y: (lambda layer: layer.out_channels)(m.first), "code behind first"),
+        (lambda m, y: _channels(y), "code behind first"),
+    ],
+)
+def test_a_number_that_the_code_gets_hold_of_is_noticed(asks: Callable, expected: str) -> None:
+    """However Python comes by a width, a scale made of it differs between cut and masked."""
+
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        y = m.first(x)
+        return m.last(torch.relu(m.second(y * math.sqrt(asks(m, y)))))
+
+    model = Apply(forward, first=conv(3, 8), second=conv(8, 6), last=conv(6, 2)).eval()
+    model.asks = asks
+    graph = ChannelGraph.trace(model, IMAGE)
+    assert graph.frozen["first"].startswith(f"{expected} needs its number of channels")
+    assert graph.prunable[graph.layers["second"]].all()
+
+
+@torch.jit.script
+def _channels(y: Tensor) -> int:
+    return y.shape[1]
+
+
+@pytest.mark.parametrize(
+    "asks", [lambda y: y.shape[2], lambda y: y.size(-1), lambda y: y.shape[2:].numel(), lambda y: y.dim(), lambda y: 2]
+)
+def test_sizes_of_other_dimensions_need_no_trial(asks: Callable) -> None:
+    model = Apply(lambda m, x: m.last(m.first(x) * asks(x)), first=conv(3, 8), last=conv(8, 2)).eval()
+    assert forward_passes(model, (IMAGE,)) == 1

@@ -20,6 +20,9 @@ from pruning_lab.graph.tracing.rules import (
 )
 from pruning_lab.graph.tracing.tape import without_effect
 
+MEETING: frozenset[object] = layers.MEETING | norms.MEETING
+"""Operators whose rules look at parameters through the interpreter alone, which may then share rows of labels."""
+
 RULES: dict[object, Rule] = {
     **elementwise.RULES,
     **layers.RULES,

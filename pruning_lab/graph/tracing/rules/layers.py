@@ -30,12 +30,12 @@ def convolution(
     inputs, channel_dim = _channels_in(interpreter, image, weight)
     if 0 in weight.loose and weight.shape[1] == 1 and groups == weight.shape[0]:
         return _same_for_all(interpreter, step, image, inputs, channel_dim)
-    filters, slices = interpreter.axis(weight, 0), interpreter.axis(weight, 1)
+    filters = interpreter.axis(weight, 0)
     per_group, blocks_out = weight.shape[1], weight.shape[0] // groups
     name = interpreter.layer(weight, filters)
     inputs = interpreter.connected(name, inputs)
     if groups == 1:
-        interpreter.tie(inputs, slices)
+        interpreter.meet(inputs, weight, 1)
         interpreter.read(name, weight, 1, inputs)
     elif per_group == 1 or blocks_out == 1:
         _tie_whole_groups(interpreter, inputs, filters, groups)
@@ -43,7 +43,7 @@ def convolution(
         interpreter.counted_groups[name] = inputs.reshape(groups, per_group)[:, 0]
     else:
         interpreter.tie_rows(filters.reshape(groups, blocks_out))
-        interpreter.tie(interpreter.tie_rows(inputs.reshape(groups, per_group)), slices)
+        interpreter.meet(interpreter.tie_rows(inputs.reshape(groups, per_group)), weight, 1)
         interpreter.read(name, weight, 1, inputs)
     shape = step.shapes
     positions = math.prod(shape) // shape[channel_dim]
@@ -101,13 +101,13 @@ def linear(
     filters = interpreter.axis(weight, 0)
     name = interpreter.layer(weight, filters)
     inputs = interpreter.connected(name, interpreter.axis(image, -1))
-    interpreter.tie(inputs, interpreter.axis(weight, 1))
+    interpreter.meet(inputs, weight, 1)
     interpreter.read(name, weight, 1, inputs)
     _count(interpreter, name, weight, math.prod(image.shape[:-1]))
     shape = step.shapes
     last = len(shape) - 1
     if bias is not None:
-        interpreter.tie(filters, interpreter.axis(bias, 0))
+        interpreter.meet(filters, bias, 0)
     return Labelled(shape, {**{d: row for d, row in image.axes.items() if d < last}, last: filters})
 
 
@@ -140,7 +140,7 @@ def _result(
     filters: Tensor,
 ) -> Labelled:
     if bias is not None:
-        interpreter.tie(filters, interpreter.axis(bias, 0))
+        interpreter.meet(filters, bias, 0)
     axes = {dim: row for dim, row in image.axes.items() if dim < channel_dim}
     return Labelled(shape, {**axes, channel_dim: filters})
 
@@ -157,3 +157,6 @@ RULES: dict[object, Rule] = {
     aten.conv_transpose3d.input: transposed_convolution,
     aten.linear.default: linear,
 }
+
+MEETING = frozenset(RULES)
+"""Operators whose rules look at parameters through the interpreter alone."""

@@ -21,7 +21,7 @@ def per_channel(
     interpreter.counted_channels.setdefault(interpreter.module_path, channels)
     for tensor in tensors:
         if isinstance(tensor, Labelled):
-            interpreter.tie(channels, interpreter.axis(tensor, 0))
+            interpreter.meet(channels, tensor, 0)
     return image
 
 
@@ -234,4 +234,5 @@ RULES: dict[object, Rule] = {
     aten.topk.default: largest,
     aten.kthvalue.default: of_rank,
 }
+MEETING = frozenset({aten.batch_norm.default, aten.instance_norm.default})
 MIXING = frozenset(_NORMS)
