@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.output.base_losses import by_epoch, write_losses
 from pruning_lab.lab.step import progress, training_costs
 from pruning_lab.training.bases import base_hash, code_version, load_or_train
 from pruning_lab.training.compute import seed_everything
@@ -20,7 +23,10 @@ def hash_of_base(lab: Experiment) -> str:
 
 
 def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
-    """The base's hash, and the base on the CPU: one that was kept, or trained now."""
+    """The base's hash, and the base on the CPU: one that was kept, or trained now.
+
+    The mean loss of each epoch of its training goes into the run's folder.
+    """
     training, reporter = lab.training, lab.output.reporter
     batches = lab.data.loaders(training.base.seed).train_loader
     digest = hash_of_base(lab)
@@ -31,16 +37,25 @@ def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
         check_weights(model)
         return model
 
-    def train(model: nn.Module) -> dict[str, float]:
+    def train(model: nn.Module) -> dict[str, Any]:
+        losses: list[float] = []
         with reporter.task("base", training.base.total_steps(len(batches(0)))) as task:
+            tell = progress(task)
+
+            def on_batch(loss: float) -> None:
+                losses.append(loss)
+                tell(loss)
+
             report = training.base.train(
-                model, batches, loss=training.loss, settings=training.settings, on_batch=progress(task)
+                model, batches, loss=training.loss, settings=training.settings, on_batch=on_batch
             )
-        return training_costs(report)
+        return {**training_costs(report), "losses": by_epoch(losses, len(batches(0)))}
 
     bases = training.bases if training.base.reuse else None
     model, info, kept = load_or_train(bases, digest, build, train)
     seconds = info["cost/recovery_seconds"]
+    if losses := info.get("losses"):
+        write_losses(lab.output.folder, losses)
     reporter.say(f"base {digest}: {'kept from before' if kept else f'trained in {seconds:.0f} s'}")
     return digest, model.cpu()
 

@@ -164,6 +164,16 @@ class Experiment:
     pruning: PruningPart
     output: OutputPart
 
+    @property
+    def about(self) -> str:
+        """Data, model, method and seed in a line, as figures name a run: `eyes, unet, ipad, seed 1`."""
+        told, tags = self.output.parameters, self.output.tags
+        model = str(told.get("model", self.model.builder.target)).rpartition(".")[2]
+        method = str(told.get("importance", type(self.pruning.importance).__name__)).rpartition(".")[2]
+        control = tags.get("control", "")
+        method = f"{control} of {method}" if control not in ("", method) else method
+        return f"{self.data.dataset.name}, {model}, {method}, seed {self.training.seed}"
+
     def loaders(self) -> Loaders:
         """Batches by the run's own seed."""
         return self.data.loaders(self.training.seed)

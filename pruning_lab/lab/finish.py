@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.experiment import Experiment
-from pruning_lab.lab.output import figures
 from pruning_lab.lab.output.card import Card, Cards, write_cards
 from pruning_lab.lab.output.history import summary as summarize
-from pruning_lab.lab.output.samples import predictions
+from pruning_lab.lab.output.run_page import write_run_page
 from pruning_lab.lab.output.sentences import verdict
 from pruning_lab.lab.output.tables import before_after, widths_rows
+from pruning_lab.lab.output.widths import write_widths
+from pruning_lab.lab.pictures import draw, filter_floors
 from pruning_lab.lab.saving import keep, size_on_disk
 from pruning_lab.lab.snapshots import Snapshot
 from pruning_lab.lab.state import RunState
@@ -28,9 +27,6 @@ from pruning_lab.resources.table import RESOURCES, column
 
 TIMED_PASSES = 51
 """Forward passes of base and pruned model, in turns, whose medians are the CPU latencies of the final table."""
-
-SHOWN = 4
-"""Validation images in the picture of predictions."""
 
 
 def close(lab: Experiment, state: RunState, called: str = "pruned") -> dict[str, float]:
@@ -61,9 +57,8 @@ def close(lab: Experiment, state: RunState, called: str = "pruned") -> dict[str,
     }
     _save(lab, state, chosen)
     output.tracker.tag("ended", state.ended)
-    _log(lab, state, chosen, summary)
     write_cards(output.folder, cards)
-    output.tracker.log_artifact(output.folder / "card.json")
+    _log(lab, state, chosen, summary)
     output.reporter.say(verdict(state.ended, state.step, cards.budget_met, chosen.step))
     output.reporter.show(before_after(cards.base, cards.pruned))
     output.reporter.say(f"saved in {output.folder}")
@@ -119,40 +114,13 @@ def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> N
 
 
 def _log(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], summary: Mapping[str, float]) -> None:
-    folder = lab.output.folder / "figures"
-    paths = [
-        figures.score_over_steps(state.history, folder / "score_over_steps.png"),
-        figures.iou_against_flops(state.history, folder / "iou_against_flops.png"),
-        figures.layer_widths(state.widths, folder / "layer_widths.png"),
-        _draw_predictions(lab, state.base, chosen.model, folder / "predictions.png"),
-    ]
-    for path in paths:
-        lab.output.tracker.log_artifact(path, "figures")
-    lab.output.tracker.log_table("widths", widths_rows([state.widths[0], chosen.widths]))
-    lab.output.tracker.log_artifact(lab.output.folder / "history.csv")
-    lab.output.tracker.log_artifact(lab.output.folder / "config.yaml")
-    lab.output.tracker.log_summary(summary)
-
-
-def _draw_predictions(lab: Experiment, base: nn.Module, pruned: nn.Module, path: Path) -> Path:
-    split = lab.data.dataset.val
-    count = min(SHOWN, len(split))
-    pairs = [split[index] for index in range(count)]
-    batch = next(iter(lab.loaders().eval_loader("val")))[0][:count]
-    return predictions(
-        [image for image, _ in pairs],
-        [mask for _, mask in pairs],
-        list(_predict(lab, base, batch).numpy()),
-        list(_predict(lab, pruned, batch).numpy()),
-        lab.data.dataset.class_names,
-        lab.data.dataset.ignore_index,
-        path,
-    )
-
-
-@torch.no_grad()
-def _predict(lab: Experiment, model: nn.Module, images: Tensor) -> Tensor:
-    """Class indices, uint8 [N, H, W], on the CPU."""
-    lab.training.settings.place(model).eval()
-    logits = lab.training.settings.logits(model, images.to(lab.training.settings.device))
-    return logits.argmax(1).to(torch.uint8).cpu()
+    """The run's pictures, tables and page, in its folder and in the tracking store."""
+    folder, tracker = lab.output.folder, lab.output.tracker
+    for path in draw(lab, state, chosen):
+        tracker.log_artifact(path, "figures")
+    widths = widths_rows([state.widths[0], chosen.widths], filter_floors(state), chosen.graph.frozen)
+    write_widths(folder, widths)
+    tracker.log_table("widths", widths)
+    for path in (folder / "history.csv", folder / "config.yaml", folder / "card.json", write_run_page(folder)):
+        tracker.log_artifact(path)
+    tracker.log_summary(summary)

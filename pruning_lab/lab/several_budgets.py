@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.loop import begin, go_on
+from pruning_lab.lab.output.base_losses import read_losses, write_losses
 from pruning_lab.lab.saved_state import sweep_up
 from pruning_lab.lab.start import announce, tracked
 from pruning_lab.lab.state import RunState
@@ -68,6 +69,8 @@ def take_over(lab: Experiment, fork: Fork) -> RunState:
     state, tracker = fork.state, lab.output.tracker
     sweep_up(lab.output.folder)
     announce(lab)
+    if losses := read_losses(fork.folder):
+        write_losses(lab.output.folder, losses)
     tracker.tag("base_hash", state.base_hash)
     tracker.tag("steps_shared_with", str(fork.folder))
     for row in state.history:

@@ -72,4 +72,4 @@ def announce(lab: Experiment) -> None:
     pairs = lab.loaders().sample_picture_data(min(SAMPLES, counts["train"]))
     images, masks = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     path = lab.output.folder / "figures" / "augmented_samples.png"
-    tracker.log_artifact(augmented_samples(images, masks, dataset.class_names, path), "figures")
+    tracker.log_artifact(augmented_samples(images, masks, dataset.class_names, path, lab.about), "figures")

@@ -1,27 +1,31 @@
-"""Pictures of a run over its steps: scores, costs, widths. Draws what a history holds; runs no model."""
+"""Pictures of a run over its steps: scores, costs, and the training of its base. Draws numbers; runs no model.
+
+Each function takes `about`, the line that names the run on its picture.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from pruning_lab.lab.output.history import History
-from pruning_lab.lab.output.palette import BLUE, GREEN, GREY, LIGHT, ORANGE, VERMILION, drawing
+from pruning_lab.lab.output.palette import BLUE, GREEN, GREY, LIGHT, ORANGE, VERMILION, drawing, line_colors
 from pruning_lab.resources.table import column, spelled
 
 AFTER, BEFORE = "val/iou", "val/iou_before_recovery"
 FLOPS, WEIGHTS = column("flops"), column("weights")
+OF_CLASS = "val/iou/"
+CLASSES_PER_COLUMN = 14
 FRACTION_TICKS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
 
 
-def score_over_steps(history: History, path: Path) -> Path:
+def score_over_steps(history: History, path: Path, about: str = "") -> Path:
     """Two panels over the pruning steps: validation IoU before and after recovery; FLOPs and weights left."""
     steps = history.column("step")
-    with drawing(path, 7.5, 5.6) as figure:
+    with drawing(path, 7.5, 5.6, about) as figure:
         score, cost = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         _plot_scores(score, steps, history)
         score.set_title("Validation IoU")
@@ -40,14 +44,14 @@ def score_over_steps(history: History, path: Path) -> Path:
     return path
 
 
-def iou_against_flops(history: History, path: Path) -> Path:
+def iou_against_flops(history: History, path: Path, about: str = "") -> Path:
     """The trade: validation IoU over the FLOPs that are left, base at the left, on a logarithmic axis."""
     fractions = _percent(history, FLOPS)
-    with drawing(path, 7.5, 4.4) as figure:
+    with drawing(path, 7.5, 4.4, about) as figure:
         axes = figure.subplots()
         _plot_scores(axes, fractions, history)
         axes.set_title("Validation IoU")
-        axes.set_xlabel("FLOPs left, of the base's")
+        axes.set_xlabel("FLOPs left, of the base's (logarithmic)")
         fraction_axis(axes, 1.08, min(value for value in fractions if value > 0) / 108)
         _add_legend(axes)
     return path
@@ -62,31 +66,46 @@ def fraction_axis(axes: Axes, high: float, low: float) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
 
 
-def layer_widths(widths: Sequence[Mapping[str, int]], path: Path) -> Path:
-    """Heat map, layers x steps: the fraction of a layer's filters that is left.
-
-    `widths` holds the filters of each layer at each step, step 0 first. Beside each layer stand its filters
-    at the end and in the base. Raises ValueError if `widths` is empty.
-    """
-    if not widths:
-        raise ValueError("there are no widths to draw; the first entry is to be the base's")
-    layers = list(widths[0])
-    counts = np.array([[step[layer] for step in widths] for layer in layers], dtype=float)  # [layers, steps]
-    with drawing(path, 8.0, 1.6 + 0.21 * len(layers)) as figure:
+def iou_of_classes(history: History, path: Path, about: str = "") -> Path | None:
+    """Validation IoU of each class over the pruning steps; None, and no picture, where no class has one."""
+    names = [name for name in history.names if name.startswith(OF_CLASS)]
+    if not names:
+        return None
+    steps = history.column("step")
+    columns = -(-len(names) // CLASSES_PER_COLUMN)
+    with drawing(path, 6.5 + 1.2 * columns, 4.4, about) as figure:
         axes = figure.subplots()
-        fractions = counts / counts[:, :1]
-        image = axes.imshow(fractions, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="none")
-        axes.grid(visible=False)
-        axes.set_title("Filters left per layer")
+        for name, color in zip(names, line_colors(len(names)), strict=True):
+            axes.plot(
+                steps, _percent(history, name), "-o", color=color, markersize=3, label=name.removeprefix(OF_CLASS)
+            )
+        axes.set_title("Validation IoU of each class")
         axes.set_xlabel("pruning step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set_yticks(range(len(layers)), layers, fontsize=8)
-        ends = axes.secondary_yaxis("right")
-        ends.set_yticks(range(len(layers)), [f"{row[-1]:.0f} / {row[0]:.0f}" for row in counts], fontsize=8)
-        for side in (axes, ends):
-            side.tick_params(axis="y", length=0)
-            side.spines[:].set_visible(False)
-        figure.colorbar(image, ax=axes, format=PercentFormatter(1.0, decimals=0), pad=0.02, fraction=0.04, aspect=30)
+        axes.yaxis.set_major_formatter(PercentFormatter(decimals=None))
+        figure.legend(loc="outside right upper", ncols=columns, fontsize=9)
+    return path
+
+
+def base_training(losses: Sequence[float], path: Path, about: str = "") -> Path:
+    """Mean training loss of each epoch of the base, on a logarithmic axis where all are above 0.
+
+    Raises ValueError without any epoch.
+    """
+    if not losses:
+        raise ValueError("there is no epoch to draw")
+    with drawing(path, 7.5, 3.6, about) as figure:
+        axes = figure.subplots()
+        axes.plot(range(1, len(losses) + 1), losses, "-o", color=BLUE, markersize=3)
+        logarithmic = all(0 < loss < math.inf for loss in losses)
+        if logarithmic:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_locator(NullLocator())
+        axes.set_title("Training of the base: mean loss" + (" (logarithmic)" if logarithmic else ""))
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return path
 
 

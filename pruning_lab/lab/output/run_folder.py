@@ -55,6 +55,24 @@ def choices_of(folder: Path) -> Mapping[str, Any]:
     return {str(group): choice for group, choice in node.items()} if isinstance(node, Mapping) else {}
 
 
+def choice_of(run: Run, group: str) -> str:
+    """The option chosen in a config group; where no record is left, the last word of its `_target_`."""
+    chosen = run.choices.get(group)
+    if chosen is not None:
+        return str(chosen)
+    node = run.config.get(group)
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    return str(target).rpartition(".")[2] if target else "unknown"
+
+
+def data_name(run: Run) -> str:
+    """`eyes`; for a folder of images, that folder's name."""
+    node = run.config.get("data", {})
+    if isinstance(node, Mapping) and str(node.get("_target_")).endswith(".Folder") and node.get("root"):
+        return Path(str(node["root"])).name
+    return choice_of(run, "data")
+
+
 def budget_of(run: Run) -> dict[str, float]:
     """Resource -> fraction of the base's that the run was to reach; empty where its config's `stop` names none."""
     stop = run.config.get("stop", {})

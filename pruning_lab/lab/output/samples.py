@@ -1,15 +1,16 @@
 """Pictures of images beside masks and predictions. Draws arrays; loads no data and runs no model."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from pruning_lab.lab.output.palette import class_colors, drawing
+from pruning_lab.lab.output.palette import BLUE, IGNORED_COLOR, ORANGE, VERMILION, class_colors, drawing
 
 Pixels = NDArray[np.uint8]
 Image = np.ndarray[Any, np.dtype[np.uint8 | np.float32]]
@@ -19,18 +20,24 @@ SAMPLES_PER_BAND = 4
 TILE_INCHES = 1.9
 # Of the class color in an overlay; the rest is the image, so that misplaced borders show.
 OVERLAY_SHARE = 0.5
+DIMMED = 0.35
+"""Of an image's brightness where nothing is wrong, so that errors stand out."""
+ERRORS = {"missed": BLUE, "too much": ORANGE, "another class": VERMILION, "ignored": IGNORED_COLOR}
+"""A class taken for class 0 (mostly the background), class 0 taken for another, and one of the others for another."""
 
 
-def augmented_samples(images: Sequence[Image], masks: Sequence[Labels], class_names: Sequence[str], path: Path) -> Path:
+def augmented_samples(
+    images: Sequence[Image], masks: Sequence[Labels], class_names: Sequence[str], path: Path, about: str = ""
+) -> Path:
     """Each image ([H, W, C], see `as_colors`) above itself with its mask ([H, W]) laid over it, four in a row.
 
-    A mask value that is no class is drawn as ignored. Raises ValueError without any image.
+    A mask value that is no class is drawn as ignored; `about` names the run. Raises ValueError without any image.
     """
     _require(images, "images")
     columns = min(len(images), SAMPLES_PER_BAND)
     rows = 2 * -(-len(images) // columns)
     colors = class_colors(len(class_names))
-    with drawing(path, columns * TILE_INCHES, rows * _tile_height(images) + 0.8) as figure:
+    with drawing(path, columns * TILE_INCHES, rows * _tile_height(images) + 0.8, about) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat:
             axes.axis("off")
@@ -52,27 +59,54 @@ def predictions(
     class_names: Sequence[str],
     ignore_index: int | None,
     path: Path,
+    scores: Sequence[tuple[float, float]] | None = None,
+    about: str = "",
 ) -> Path:
-    """One row per image: image, mask, the base's prediction, the pruned model's.
+    """One row per image: image, mask, and of base and pruned model the prediction, and where it is wrong.
 
     `images` are [H, W, C], see `as_colors`; masks and predictions are class indices [H, W]. Pixels whose mask is
-    `ignore_index`, or no class at all, are drawn as ignored. Raises ValueError without any image.
+    `ignore_index`, or no class at all, are drawn as ignored. `scores` are the IoU of base and pruned model on each
+    image; `about` names the run. Raises ValueError without any image.
     """
     _require(images, "images")
     colors = class_colors(len(class_names))
-    shown = [np.where(mask == ignore_index, -1, mask.astype(np.int64)) for mask in masks]
-    with drawing(path, 4 * TILE_INCHES, len(images) * _tile_height(images) + 0.9) as figure:
-        grid = figure.subplots(len(images), 4, squeeze=False)
-        for row, image, *labels in zip(grid, images, shown, before, after, strict=True):
-            row[0].imshow(as_colors(image))
-            for axes, label in zip(row[1:], labels, strict=True):
-                axes.imshow(painted(label, colors), interpolation="nearest")
-        for axes, title in zip(grid[0], ("image", "mask", "base", "pruned"), strict=True):
-            axes.set_title(title, loc="center")
-        for axes in grid.flat:
-            axes.axis("off")
-        _add_legend(figure, [*shown, *before, *after], class_names, colors)
+    shown = [with_ignored(mask, len(class_names), ignore_index) for mask in masks]
+    told = scores if scores is not None else [None] * len(images)
+    with drawing(path, 6 * TILE_INCHES, len(images) * (_tile_height(images) + 0.2) + 0.9, about) as figure:
+        grid = figure.subplots(len(images), 6, squeeze=False)
+        for row, image, mask, base, pruned, iou in zip(grid, images, shown, before, after, told, strict=True):
+            panels = [(as_colors(image), "image"), (painted(mask, colors), "mask")]
+            for place, (model, found) in enumerate((("base", base), ("pruned", pruned))):
+                score = "" if iou is None else f": IoU {100 * iou[place]:.1f} %"
+                panels.append((painted(found, colors), f"{model}{score}"))
+                panels.append((error_map(image, mask, found), f"{model}: errors"))
+            for axes, (picture, title) in zip(row, panels, strict=True):
+                axes.imshow(picture, interpolation="nearest")
+                axes.set_title(title, fontsize=9)
+                axes.axis("off")
+        _add_legend(figure, [*shown, *before, *after], class_names, colors, {"missed", "too much", "another class"})
     return path
+
+
+def error_map(image: Image, mask: NDArray[np.int64], prediction: Labels) -> Pixels:
+    """The image in dim gray, and in the colors of `ERRORS` where the prediction is wrong; uint8 [H, W, 3].
+
+    Args:
+        image: [H, W, C].
+        mask, prediction: class indices [H, W]; a mask's pixels below 0 do not count.
+    """
+    gray = DIMMED * as_colors(image).mean(axis=2, keepdims=True)
+    picture = np.repeat(gray, 3, axis=2)
+    wrong = (mask >= 0) & (mask != prediction)
+    places = {
+        "missed": wrong & (prediction == 0),
+        "too much": wrong & (mask == 0),
+        "another class": wrong & (mask > 0) & (prediction > 0),
+        "ignored": mask < 0,
+    }
+    for name, place in places.items():
+        picture[place] = 255 * np.array(mpl.colors.to_rgb(ERRORS[name]))
+    return picture.round().astype(np.uint8)
 
 
 def as_colors(image: Image) -> Pixels:
@@ -96,6 +130,12 @@ def laid_over(image: Image, mask: Labels, classes: int) -> Pixels:
     return _overlay(as_colors(image), mask, class_colors(classes))
 
 
+def with_ignored(mask: Labels, classes: int, ignore_index: int | None) -> NDArray[np.int64]:
+    """A mask [H, W] with -1 where a pixel does not count, or is of no class."""
+    wide = mask.astype(np.int64)
+    return np.where((wide == ignore_index) | (wide >= classes), -1, wide)
+
+
 def painted(mask: Labels, colors: Pixels) -> Pixels:
     """Class indices [H, W] as colors [H, W, 3]; what is no class gets the last color."""
     ignored = len(colors) - 1
@@ -117,8 +157,14 @@ def _overlay(image: Pixels, mask: Labels, colors: Pixels) -> Pixels:
     return mixed.round().astype(np.uint8)
 
 
-def _add_legend(figure: Figure, masks: Sequence[Labels], class_names: Sequence[str], colors: Pixels) -> None:
-    """Name the colors that occur, at the foot of the figure."""
+def _add_legend(
+    figure: Figure,
+    masks: Sequence[Labels],
+    class_names: Sequence[str],
+    colors: Pixels,
+    errors: Collection[str] = (),
+) -> None:
+    """Name the colors that occur, at the foot of the figure, and those of some errors."""
     present = np.unique(np.concatenate([np.unique(mask).astype(np.int64) for mask in masks]))
     entries = [
         Patch(facecolor=colors[index] / 255, edgecolor="none", label=name)
@@ -127,6 +173,7 @@ def _add_legend(figure: Figure, masks: Sequence[Labels], class_names: Sequence[s
     ]
     if ((present < 0) | (present >= len(class_names))).any():
         entries.append(Patch(facecolor=colors[-1] / 255, edgecolor="none", label="ignored"))
+    entries += [Patch(facecolor=ERRORS[name], edgecolor="none", label=name) for name in ERRORS if name in errors]
     longest = max(len(str(entry.get_label())) for entry in entries)
     columns = max(1, int(figure.get_figwidth() / (0.65 + 0.075 * longest)))
     figure.legend(handles=entries, loc="outside lower center", ncols=columns, fontsize=9)

@@ -1,5 +1,6 @@
 """The tables of a run: base beside pruned model, and widths per layer. Measures nothing."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from rich import box
@@ -33,18 +34,32 @@ def before_after(base: Card, pruned: Card) -> Table:
     return table
 
 
-def widths_rows(widths: Sequence[Mapping[str, int]]) -> list[dict[str, str | int | float]]:
+def widths_rows(
+    widths: Sequence[Mapping[str, int]],
+    floors: Mapping[str, float] | None = None,
+    frozen: Mapping[str, str] | None = None,
+) -> list[dict[str, str | int | float]]:
     """One row per layer: its filters in the base, those left, and their fraction.
 
-    `widths` holds the filters of each layer at each step, step 0 first. Raises ValueError if it is empty.
+    Args:
+        widths: filters of each layer at each step, the base's first.
+        floors: layer -> filters that must stay; gives a column `floor`.
+        frozen: layer -> why it can't be cut; gives a column `frozen`.
+
+    Raises:
+        ValueError: `widths` is empty.
     """
     if not widths:
         raise ValueError("there are no widths; the first entry is to be the base's")
     original, current = widths[0], widths[-1]
-    return [
-        {"layer": layer, "filters": number, "left": current[layer], "fraction": current[layer] / number}
-        for layer, number in original.items()
-    ]
+    rows: list[dict[str, str | int | float]] = []
+    for layer, number in original.items():
+        row: dict[str, str | int | float] = {"layer": layer, "filters": number}
+        row |= {"left": current[layer], "fraction": current[layer] / number}
+        row |= {} if floors is None else {"floor": math.ceil(floors[layer]) if layer in floors else ""}
+        row |= {} if frozen is None else {"frozen": frozen.get(layer, "")}
+        rows.append(row)
+    return rows
 
 
 def widths_table(widths: Sequence[Mapping[str, int]]) -> Table:

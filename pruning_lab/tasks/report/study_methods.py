@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pruning_lab.lab.output.run_folder import Run, choices_of
+from pruning_lab.lab.output.run_folder import Run, choice_of, choices_of
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.tasks.config import leaves
 
@@ -63,14 +63,18 @@ def describe(runs: Sequence[Run]) -> list[Described]:
     return [Described(*parts) for parts in zip(runs, names, differing, strict=True)]
 
 
-def choice_of(run: Run, group: str) -> str:
-    """The option chosen in a config group; where no record is left, the last word of its `_target_`."""
-    chosen = run.choices.get(group)
-    if chosen is not None:
-        return str(chosen)
-    node = run.config.get(group)
-    target = node.get("_target_") if isinstance(node, Mapping) else None
-    return str(target).rpartition(".")[2] if target else "unknown"
+def changed_settings(runs: Sequence[Run]) -> list[dict[str, Hashable]]:
+    """Of runs from one base, what each has of the settings that all have and that are not the same in all of them.
+
+    Method, budget and seed are left out, and which class an option is of.
+    """
+    apart = _apart([{**_own_settings(run), **_common_settings(run)} for run in runs], [""] * len(runs))
+    everywhere = [
+        key
+        for key in (apart[0] if apart else {})
+        if all(own[key] != ABSENT for own in apart) and not key.endswith("._target_")
+    ]
+    return [{key: own[key] for key in everywhere} for own in apart]
 
 
 def task_of(run: Run) -> str:

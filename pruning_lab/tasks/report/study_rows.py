@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.files import write_atomically
-from pruning_lab.lab.output.run_folder import Run, budget_of, budget_text
-from pruning_lab.tasks.report.study_methods import Described, choice_of, describe
+from pruning_lab.lab.output.run_folder import Run, budget_of, budget_text, choice_of, data_name
+from pruning_lab.tasks.report.study_methods import Described, describe
 
 RUNS_FILE = "report.csv"
 
@@ -129,7 +129,7 @@ def _row(described: Described) -> StudyRow:
     scored = [row for row in run.history if "cost/score_seconds" in row]
     return StudyRow(
         base=run.cards.base_hash,
-        data=_data_name(run),
+        data=data_name(run),
         model=choice_of(run, "model"),
         method=described.method,
         differing=json.dumps(described.differing),
@@ -155,12 +155,6 @@ def _row(described: Described) -> StudyRow:
         commit=run.cards.commit,
         folder=str(run.folder),
     )
-
-
-def _data_name(run: Run) -> str:
-    """`eyes`; for a folder of images, that folder's name."""
-    node = run.config.get("data", {})
-    return Path(node["root"]).name if str(node.get("_target_")).endswith(".Folder") else choice_of(run, "data")
 
 
 def _seeds(node: Any) -> tuple[str, ...]:

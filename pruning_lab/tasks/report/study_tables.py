@@ -95,9 +95,9 @@ def _code(comparison: Comparison) -> str:
     """Which commits made the runs, in the order in which they appear."""
     runs = Counter(row.commit for row in comparison.rows)
     if len(runs) == 1:
-        return f"Code: {_short(comparison.rows[0].commit)}."
+        return f"Code: {short_commit(comparison.rows[0].commit)}."
     total = len(comparison.rows)
-    return f"Code: {', '.join(f'{_short(commit)} ({count} of {total} runs)' for commit, count in runs.items())}."
+    return f"Code: {', '.join(f'{short_commit(commit)} ({count} of {total} runs)' for commit, count in runs.items())}."
 
 
 def notes(comparison: Comparison, agreements: Agreements, split: str) -> list[str]:
@@ -178,7 +178,8 @@ def _difference(key: str, values: Mapping[str, Sequence[str]]) -> str:
     return f"`{key}` is {told}."
 
 
-def _short(commit: str) -> str:
+def short_commit(commit: str) -> str:
+    """The first seven digits, and whether the code had been changed."""
     return re.sub(r"^([0-9a-f]{7})[0-9a-f]+", r"\1", commit)
 
 
