@@ -100,7 +100,8 @@ def drawing(path: Path, width: float, height: float, about: str = "", formats: S
 
 def lightened(color: str) -> str:
     """A color as it is on a dark page."""
-    return mpl.colors.to_hex([(1 - WHITENED) * part + WHITENED for part in mpl.colors.to_rgb(color)])
+    red, green, blue = ((1 - WHITENED) * part + WHITENED for part in mpl.colors.to_rgb(color))
+    return mpl.colors.to_hex((red, green, blue))
 
 
 def line_colors(number: int) -> list[str]:

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 ABOVE_ONE = (5.0, 3.0, 2.0, 1.5)
 """Ticks for a latency that grew."""
 
-LAYER_HEIGHT, HEAD_HEIGHT = 17, 150
+LAYER_HEIGHT, HEAD_HEIGHT = 17, 84
 """Of the plot of widths, in pixels."""
 
 
@@ -87,8 +87,10 @@ def widths(runs: Mapping[str, Sequence[LayerWidth]], name: str, title: str) -> P
         "colorbar": {"ticksuffix": " %", "thickness": 12, "outlinewidth": 0},
     }
     layout = _layout(HEAD_HEIGHT + LAYER_HEIGHT * len(layers))
-    layout["xaxis"] = {"type": "category", "side": "top", "tickangle": -35 if len(runs) > 2 else 0, "automargin": True}
-    layout["yaxis"] = {"type": "category", "autorange": "reversed", "automargin": True, "dtick": 1}
+    layout["xaxis"] = {"type": "category", "side": "top", "showgrid": False, "automargin": True}
+    layout["yaxis"] = {"type": "category", "autorange": "reversed", "showgrid": False, "automargin": True, "dtick": 1}
+    layout["xaxis"]["tickangle"] = -35 if len(runs) > 3 else 0
+    layout["margin"] = {"l": 48, "r": 14, "t": 50, "b": 8}
     return Plot(name, title, [trace], layout, 220 + 46 * len(runs))
 
 
@@ -141,11 +143,12 @@ def _axis(**more: Any) -> Json:
 def _pareto_layout(comparison: Comparison, cost: str, split: str, base: float) -> Json:
     fractions = [getattr(row, f"{cost}_fraction") for row in comparison.rows]
     high, low = max(fractions) * 1.15, min(fractions) / 1.15
-    ticks = [tick for tick in (*ABOVE_ONE, *FRACTION_TICKS) if low <= tick <= high] or [high / 1.15]
+    ticks = _apart([tick for tick in (*ABOVE_ONE, *FRACTION_TICKS) if low <= tick <= high], math.log(high / low) / 8)
     layout = _layout(360)
     layout["xaxis"] = _axis(
         type="log",
         range=[math.log10(100 * high), math.log10(100 * low)],
+        tickangle=0,
         tickvals=[100 * tick for tick in ticks],
         ticktext=[f"{100 * tick:g} %" for tick in ticks],
         title={"text": f"{COSTS[cost]} left, of the base's (logarithmic)"},
@@ -166,6 +169,15 @@ def _pareto_layout(comparison: Comparison, cost: str, split: str, base: float) -
         }
     ]
     return layout
+
+
+def _apart(ticks: Sequence[float], least: float) -> list[float]:
+    """Of falling numbers, those that leave so much room between their logarithms."""
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or math.log(kept[-1] / tick) >= least:
+            kept.append(tick)
+    return kept
 
 
 def _runs(comparison: Comparison, method: str, cost: str, split: str, look: Look, anchors: Mapping[str, str]) -> Json:
