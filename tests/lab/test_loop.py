@@ -16,6 +16,7 @@ from pruning_lab.lab.output.history import History
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.stopping import All
 from pruning_lab.training.loop import NonFiniteLossError
+from tests.lab.output.pages import Page, check_page
 from tests.networks.labs import Recorder, scoring, tiny_lab
 
 
@@ -69,13 +70,19 @@ def test_artifacts_are_stored_beside_the_metrics(finished) -> None:
         "score_over_steps.png",
         "iou_against_flops.png",
         "layer_widths.png",
+        "iou_of_classes.png",
+        "base_training.png",
         "predictions.png",
     }
     assert {path.name for path in (folder / "run" / "figures").iterdir()} == pictures
     assert {f"figures/{name}" for name in pictures} <= set(tracker.artifacts)
-    assert {"/history.csv", "/config.yaml", "/card.json", "/model"} <= set(tracker.artifacts)
+    assert {"/history.csv", "/config.yaml", "/card.json", "/model", "/report.html"} <= set(tracker.artifacts)
     assert tracker.datasets == ["squares"]
-    assert tracker.tables["widths"][0].keys() >= {"layer", "filters", "left"}
+    assert tracker.tables["widths"][0].keys() >= {"layer", "filters", "left", "floor", "frozen"}
+    assert {row["layer"]: row["frozen"] for row in tracker.tables["widths"]}["outc"]
+    page = Page(folder / "run" / "report.html")
+    check_page(page)
+    assert len([tag for tag, _ in page.elements if tag == "img"]) == 2
     assert tracker.status == "FINISHED"
 
 

@@ -100,7 +100,7 @@ def base_training(losses: Sequence[float], path: Path, about: str = "") -> Path:
         logarithmic = all(0 < loss < math.inf for loss in losses)
         if logarithmic:
             axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.yaxis.set_minor_locator(NullLocator())
         axes.set_title("Training of the base: mean loss" + (" (logarithmic)" if logarithmic else ""))

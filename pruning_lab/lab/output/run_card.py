@@ -15,7 +15,7 @@ from pruning_lab.lab.output.base_losses import read_losses
 from pruning_lab.lab.output.card import CARDS_FILE, read_cards
 from pruning_lab.lab.output.chart import Axis, Chart, Line, chart
 from pruning_lab.lab.output.history import History, Row
-from pruning_lab.lab.output.run_folder import Run, budget_text, choice_of, data_name, read_config
+from pruning_lab.lab.output.run_folder import UNKNOWN, Run, budget_text, choice_of, data_name, read_config, shortest
 from pruning_lab.lab.output.tables import before_after_rows
 from pruning_lab.lab.output.widths import LayerWidth, read_widths
 from pruning_lab.resources.table import column, spelled
@@ -97,7 +97,7 @@ def run_card(run: Run, anchor: str = "run", method: str = "") -> RunCard:
     shown = {name: text for name, text in COLUMNS.items() if name in run.history.names}
     return RunCard(
         anchor=anchor,
-        title=", ".join(name for name in named if name != "unknown") or run.folder.name,
+        title=", ".join(name for name in named if name != UNKNOWN) or run.folder.name,
         met=cards.budget_met,
         budget=budget_text(run),
         seed=cards.seed,
@@ -123,7 +123,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("recovery", f"{epochs:g} epochs in all"),
         ("base", cards.base_hash),
         ("code", cards.commit),
-        ("folder", str(run.folder)),
+        ("folder", str(shortest(run.folder))),
     ]
 
 

@@ -16,6 +16,9 @@ from pruning_lab.resources.table import RESOURCES, spelled
 
 HYDRA_FOLDER = "hydra"
 
+UNKNOWN = "unknown"
+"""Stands for a choice that nothing tells any more."""
+
 RANDOM_CONTROLS = ("random", "uniform", "largest_layer_random", "random_at_widths")
 """Options of `importance` that are there to be beaten."""
 
@@ -57,20 +60,43 @@ def choices_of(folder: Path) -> Mapping[str, Any]:
 
 def choice_of(run: Run, group: str) -> str:
     """The option chosen in a config group; where no record is left, the last word of its `_target_`."""
-    chosen = run.choices.get(group)
-    if chosen is not None:
-        return str(chosen)
-    node = run.config.get(group)
-    target = node.get("_target_") if isinstance(node, Mapping) else None
-    return str(target).rpartition(".")[2] if target else "unknown"
+    return _chosen(run.config, run.choices, group)
 
 
 def data_name(run: Run) -> str:
     """`eyes`; for a folder of images, that folder's name."""
-    node = run.config.get("data", {})
+    return _data_name(run.config, run.choices)
+
+
+def about_run(folder: Path) -> str:
+    """Data, model, method and seed in a line, as figures name a run; empty where its folder holds no config."""
+    path = Path(folder) / "config.yaml"
+    if not path.is_file():
+        return ""
+    config, choices = read_config(path), choices_of(folder)
+    names = [_data_name(config, choices), *(_chosen(config, choices, group) for group in ("model", "importance"))]
+    return ", ".join([*(name for name in names if name != UNKNOWN), f"seed {config.get('seed', 0)}"])
+
+
+def shortest(folder: Path) -> Path:
+    """Relative to where we are, if it is below; pages should not tell where a machine keeps its files."""
+    here, folder = Path.cwd().resolve(), Path(folder).resolve()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _chosen(config: Mapping[str, Any], choices: Mapping[str, Any], group: str) -> str:
+    if choices.get(group) is not None:
+        return str(choices[group])
+    node = config.get(group)
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    return str(target).rpartition(".")[2] if target else UNKNOWN
+
+
+def _data_name(config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+    node = config.get("data", {})
     if isinstance(node, Mapping) and str(node.get("_target_")).endswith(".Folder") and node.get("root"):
         return Path(str(node["root"])).name
-    return choice_of(run, "data")
+    return _chosen(config, choices, "data")
 
 
 def budget_of(run: Run) -> dict[str, float]:

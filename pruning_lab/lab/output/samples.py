@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ Labels = NDArray[np.integer]
 
 SAMPLES_PER_BAND = 4
 TILE_INCHES = 1.9
+TILE_GAP = 0.04
+"""Between two pictures, of their width."""
 # Of the class color in an overlay; the rest is the image, so that misplaced borders show.
 OVERLAY_SHARE = 0.5
 DIMMED = 0.35
@@ -38,14 +41,13 @@ def augmented_samples(
     rows = 2 * -(-len(images) // columns)
     colors = class_colors(len(class_names))
     with drawing(path, columns * TILE_INCHES, rows * _tile_height(images) + 0.8, about) as figure:
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat:
-            axes.axis("off")
-        for position, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            band, column = divmod(position, columns)
-            shown = as_colors(image)
-            grid[2 * band, column].imshow(shown)
-            grid[2 * band + 1, column].imshow(_overlay(shown, mask, colors))
+        bands = figure.subplots(rows, 1, squeeze=False)[:, 0]
+        shown = [as_colors(image) for image in images]
+        laid = [_overlay(image, mask, colors) for image, mask in zip(shown, masks, strict=True)]
+        for band in range(rows // 2):
+            part = slice(band * columns, (band + 1) * columns)
+            _strip(bands[2 * band], [(tile, "") for tile in shown[part]], columns)
+            _strip(bands[2 * band + 1], [(tile, "") for tile in laid[part]], columns)
         figure.suptitle("Augmented training samples, and their masks", fontsize=11, fontweight="bold")
         _add_legend(figure, masks, class_names, colors)
     return path
@@ -73,17 +75,14 @@ def predictions(
     shown = [with_ignored(mask, len(class_names), ignore_index) for mask in masks]
     told = scores if scores is not None else [None] * len(images)
     with drawing(path, 6 * TILE_INCHES, len(images) * (_tile_height(images) + 0.2) + 0.9, about) as figure:
-        grid = figure.subplots(len(images), 6, squeeze=False)
-        for row, image, mask, base, pruned, iou in zip(grid, images, shown, before, after, told, strict=True):
+        rows = figure.subplots(len(images), 1, squeeze=False)[:, 0]
+        for axes, image, mask, base, pruned, iou in zip(rows, images, shown, before, after, told, strict=True):
             panels = [(as_colors(image), "image"), (painted(mask, colors), "mask")]
             for place, (model, found) in enumerate((("base", base), ("pruned", pruned))):
                 score = "" if iou is None else f": IoU {100 * iou[place]:.1f} %"
                 panels.append((painted(found, colors), f"{model}{score}"))
                 panels.append((error_map(image, mask, found), f"{model}: errors"))
-            for axes, (picture, title) in zip(row, panels, strict=True):
-                axes.imshow(picture, interpolation="nearest")
-                axes.set_title(title, fontsize=9)
-                axes.axis("off")
+            _strip(axes, panels, len(panels))
         _add_legend(figure, [*shown, *before, *after], class_names, colors, {"missed", "too much", "another class"})
     return path
 
@@ -140,6 +139,26 @@ def painted(mask: Labels, colors: Pixels) -> Pixels:
     """Class indices [H, W] as colors [H, W, 3]; what is no class gets the last color."""
     ignored = len(colors) - 1
     return colors[np.where((mask >= 0) & (mask < ignored), mask, ignored)]
+
+
+def _strip(axes: Axes, tiles: Sequence[tuple[Pixels, str]], room: int) -> None:
+    """Pictures [H, W, 3] side by side with a title above each, in one set of axes: many sets take long to lay out.
+
+    Args:
+        room: for how many there is to be room; all are as wide as the first.
+    """
+    height, width = tiles[0][0].shape[:2]
+    step = width * (1 + TILE_GAP)
+    for place, (picture, title) in enumerate(tiles):
+        left = place * step
+        # What is no photograph has colors with a meaning: none must be mixed from two.
+        smooth = None if title in ("", "image") else "nearest"
+        axes.imshow(picture, extent=(left, left + width, height, 0), interpolation=smooth)
+        if title:
+            axes.text(left, -0.03 * height, title, fontsize=9, fontweight="bold", va="bottom")
+    axes.set_xlim(0, room * step - width * TILE_GAP)
+    axes.set_ylim(height, 0)
+    axes.axis("off")
 
 
 def _require(items: Sequence[object], what: str) -> None:

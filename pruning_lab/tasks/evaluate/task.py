@@ -20,6 +20,7 @@ from pruning_lab.lab.evaluation import class_indices
 from pruning_lab.lab.evaluation import evaluate as counts_of_batches
 from pruning_lab.lab.input_facts import InputFacts, checkpoint_folder
 from pruning_lab.lab.output.console import ConsoleReporter, Reporter
+from pruning_lab.lab.output.run_folder import about_run
 from pruning_lab.tasks.config import build, plain
 from pruning_lab.tasks.evaluate.pictures import Shown, confusion_matrices, worst_images
 from pruning_lab.tasks.evaluate.sources import base_of, config_of, data_in_folder, data_of_run, trusted
@@ -65,7 +66,7 @@ def evaluate(
     settings = ComputeSettings(config.device, own.precision, own.channels_last)
     loaders: Loaders = build(own.loader)(data=data, augmentation=Augmentation([]), seed=0)
     judged = {name: _judged(name, model, loaders, split, settings, reporter) for name, model in models.items()}
-    _write(folder, data, split, judged, _Again(models, data, settings), worst)
+    _write(folder, data, split, judged, _Again(models, data, settings), worst, about_run(place))
     reporter.show(class_table(judged, data.class_names))
     if base and BASE not in models:
         reporter.say(f"the base is in no folder of bases ({own.get('bases', config.bases)}): give it by bases=FOLDER")
@@ -104,13 +105,19 @@ class _Again:
 
 
 def _write(
-    folder: Path, data: SegmentationData, split: str, judged: Mapping[str, Judged], again: _Again, worst: int
+    folder: Path,
+    data: SegmentationData,
+    split: str,
+    judged: Mapping[str, Judged],
+    again: _Again,
+    worst: int,
+    about: str,
 ) -> None:
     images = data.split(split)
     labels = [images.label(index) for index in range(len(images))]
     write_tables(folder, judged, labels, data.class_names)
     totals = {name: each.total for name, each in judged.items()}
-    confusion_matrices(totals, data.class_names, folder / "figures" / "confusion.png")
+    confusion_matrices(totals, data.class_names, folder / "figures" / "confusion.png", about)
     iou = {name: np.array([counts.means()["iou"] for counts in each.images]) for name, each in judged.items()}
     # An image of which nothing counts has no IoU.
     order = [int(index) for index in np.argsort(iou[PRUNED]) if not np.isnan(iou[PRUNED][index])][:worst]
@@ -120,4 +127,4 @@ def _write(
         scores = {name: float(values[index]) for name, values in iou.items()}
         shown.append(Shown(labels[index], image, mask, again(image, mask), scores))
     if shown:
-        worst_images(shown, data.class_names, data.ignore_index, folder / "figures" / "worst.png")
+        worst_images(shown, data.class_names, data.ignore_index, folder / "figures" / "worst.png", about)

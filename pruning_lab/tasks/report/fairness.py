@@ -96,7 +96,8 @@ def _seeds(comparison: Comparison) -> Iterator[Unfair]:
         usual = next(found for found in seeds.values() if len(found) == most)
         for method, found in seeds.items():
             if len(found) < most:
-                yield Unfair("seeds", f"{method} at {budget.text} has {_count(found)}, where others have {most}.")
+                has = _count(len(found), "seed")
+                yield Unfair("seeds", f"{method} at {budget.text} has {has}, where others have {most}.")
             elif found != usual:
                 told, others = (", ".join(map(str, each)) for each in (found, usual))
                 yield Unfair("seeds", f"{method} at {budget.text} has the seeds {told}, where others have {others}.")
@@ -107,8 +108,8 @@ def _seeds_of(comparison: Comparison, method: str, budget: Budget) -> tuple[int,
     return tuple(sorted(row.seed for row in rows))
 
 
-def _count(seeds: Sequence[int]) -> str:
-    return "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _recoveries(comparison: Comparison) -> Iterator[Unfair]:
@@ -126,7 +127,7 @@ def _recoveries(comparison: Comparison) -> Iterator[Unfair]:
 def _commits(comparison: Comparison) -> Iterator[Unfair]:
     commits = Counter(row.commit for row in comparison.rows)
     if len(commits) > 1:
-        told = ", ".join(f"{short_commit(commit)} ({count} runs)" for commit, count in commits.items())
+        told = ", ".join(f"{short_commit(commit)} ({_count(count, 'run')})" for commit, count in commits.items())
         yield Unfair("commit", f"The runs were made by several commits: {told}.")
     if any(commit.endswith("-dirty") for commit in commits):
         yield Unfair("commit", "Some runs were made by code that is in no commit (-dirty).")

@@ -35,8 +35,8 @@ SPECIAL = {
 HEAD = r"""% Needs \usepackage[T1]{fontenc} and \usepackage{booktabs} in the preamble; then \input{report}.
 """
 
-LAST_LATIN = 0x17F
-"""pdflatex knows letters up to here by itself."""
+LAST_LATIN, LACKING = 0x17F, "ĦħĸĿŀŉŦŧſ"
+"""pdflatex knows letters up to here by itself, but for these."""
 
 
 def write_latex(folder: Path, comparisons: Sequence[Comparison], split: str) -> Path:
@@ -77,10 +77,11 @@ def escaped(text: str) -> str:
 
 
 def _letter(sign: str) -> str:
-    if sign.isprintable() and ord(sign) <= LAST_LATIN:
+    if sign.isprintable() and ord(sign) <= LAST_LATIN and sign not in LACKING:
         return sign
     plain = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode("ascii")
-    return "".join(SPECIAL.get(each, each) for each in plain) or f"U+{ord(sign):04X}"
+    plain = "".join(SPECIAL.get(each, each) for each in plain if each.isprintable())
+    return plain or f"U+{ord(sign):04X}"
 
 
 def _cell(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.lab.output.run_folder import HYDRA_FOLDER, Run, read_config, read_run
+from pruning_lab.lab.output.run_folder import HYDRA_FOLDER, Run, read_config, read_run, shortest
 
 NOT_SEARCHED = {"mlartifacts", "bases"}
 """Folders beside the runs: copies for the tracking store, and trained bases."""
@@ -61,7 +61,7 @@ def _folders(places: Iterable[str]) -> list[Path]:
             raise LabError(f"task.runs={place}: there is no such folder; give the folder of a sweep, or of a run")
         for top in tops:
             found |= {folder.resolve(): None for folder in _below(Path(top))}
-    return [_shortest(folder) for folder in found]
+    return [shortest(folder) for folder in found]
 
 
 def _below(top: Path) -> Iterator[Path]:
@@ -96,9 +96,3 @@ def _by_number(path: str) -> tuple[str, int, str]:
     """Puts job 10 after job 9."""
     head, name = os.path.split(path.rstrip("/"))
     return head, int(name) if name.isdigit() else -1, name
-
-
-def _shortest(folder: Path) -> Path:
-    """Relative to where we are, if it is below; reports should not tell where a machine keeps its files."""
-    here = Path.cwd().resolve()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder

@@ -1,12 +1,18 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.text import Text
 
-from pruning_lab.lab.output.figures import iou_against_flops, layer_widths, score_over_steps
+from pruning_lab.lab.output import figures
+from pruning_lab.lab.output.figures import base_training, iou_against_flops, iou_of_classes, score_over_steps
 from pruning_lab.lab.output.history import History
-from pruning_lab.lab.output.palette import BLUE, GREEN, ORANGE, VERMILION
+from pruning_lab.lab.output.palette import BLUE, GREEN, METHOD_COLORS, ORANGE, VERMILION, drawing
 
 
 def history(steps: int, before: bool = True) -> History:
@@ -53,14 +59,79 @@ def test_a_score_that_is_not_finite_leaves_a_gap(tmp_path: Path) -> None:
     assert GREEN in colors_of(score_over_steps(broken, tmp_path / "score.png"))
 
 
-def test_the_heat_map_grows_with_the_layers_and_darkens_with_what_is_cut(tmp_path: Path) -> None:
-    few = imread(layer_widths([{"a": 8}, {"a": 8}], tmp_path / "few.png"))
-    many = imread(layer_widths([{f"layer{i}": 8 for i in range(60)}] * 2, tmp_path / "many.png"))
-    cut = imread(layer_widths([{"a": 8}, {"a": 1}], tmp_path / "cut.png"))
-    assert many.shape[0] > 3 * few.shape[0]
-    assert cut[..., :3].mean() < few[..., :3].mean()
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[str]]:
+    """All that the last figure says."""
+    drawn: list[Figure] = []
+
+    @contextmanager
+    def kept(*arguments: Any) -> Iterator[Figure]:
+        with drawing(*arguments) as figure:
+            drawn.append(figure)
+            yield figure
+
+    monkeypatch.setattr(figures, "drawing", kept)
+    return lambda: {text.get_text() for text in drawn[-1].findobj(Text)}  # type: ignore[attr-defined]
 
 
-def test_no_widths_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no widths"):
-        layer_widths([], tmp_path / "widths.png")
+ABOUT = "eyes, unet, $ipad_<b>$, seed 1"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda path: score_over_steps(history(2), path, ABOUT),
+        lambda path: iou_against_flops(history(2), path, ABOUT),
+        lambda path: iou_of_classes(of_classes("iris"), path, ABOUT),
+        lambda path: base_training([0.5, 0.2], path, ABOUT),
+    ],
+)
+def test_a_figure_names_its_run_above_all_else_and_reads_no_formula_in_a_name(
+    tmp_path: Path, texts: Callable[[], set[str]], draw: Callable[[Path], Path]
+) -> None:
+    draw(tmp_path / "named.png")
+    assert ABOUT in texts()
+
+
+def test_a_name_too_long_for_a_line_takes_several_and_the_figure_grows(tmp_path: Path) -> None:
+    heights = [
+        imread(score_over_steps(history(2), tmp_path / f"{words}.png", "method=x " * words)).shape[0]
+        for words in (0, 1, 60)
+    ]
+    assert heights[0] < heights[1] < heights[2]
+
+
+def test_a_logarithmic_axis_says_so(tmp_path: Path, texts: Callable[[], set[str]]) -> None:
+    iou_against_flops(history(3), tmp_path / "trade.png")
+    assert any("FLOPs" in text and "logarithmic" in text for text in texts())
+    base_training([0.9, 0.1], tmp_path / "base.png")
+    assert any("logarithmic" in text for text in texts())
+    base_training([0.9, 0.0], tmp_path / "base.png")
+    assert not any("logarithmic" in text for text in texts())
+
+
+def of_classes(*names: str) -> History:
+    result = History()
+    for step in range(3):
+        result.append({"step": step, **{f"val/iou/{name}": 0.9 - 0.1 * step for name in names}})
+    return result
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 40])
+def test_every_class_has_a_line_of_its_own_color(tmp_path: Path, texts: Callable[[], set[str]], count: int) -> None:
+    names = [f"class {number}" for number in range(count)]
+    path = iou_of_classes(of_classes(*names), tmp_path / "classes.png")
+    assert path is not None
+    assert set(names) <= texts()
+    if count == 1:
+        assert METHOD_COLORS[0] in colors_of(path)
+
+
+def test_a_history_without_classes_has_no_picture_of_them(tmp_path: Path) -> None:
+    assert iou_of_classes(history(3), tmp_path / "classes.png") is None
+    assert not (tmp_path / "classes.png").exists()
+
+
+def test_no_epoch_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no epoch"):
+        base_training([], tmp_path / "base.png")

@@ -6,8 +6,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from pruning_lab.lab.output.palette import GREY
+from pruning_lab.lab.output.palette import CONTROL_COLOR
 from pruning_lab.tasks.report import study_figures
+from pruning_lab.tasks.report.looks import looks
 from pruning_lab.tasks.report.study_figures import pareto, pareto_figures
 from pruning_lab.tasks.report.study_rows import StudyRow
 from pruning_lab.tasks.report.study_summary import compare
@@ -69,9 +70,9 @@ def test_methods_of_one_budget_stand_side_by_side_over_flops(tmp_path: Path, dra
 
 
 def test_no_two_methods_look_alike_and_controls_are_grey(tmp_path: Path) -> None:
-    looks = study_figures._looks(METHODS)
-    assert len(set(looks.values())) == len(METHODS)
-    assert {method for method, look in looks.items() if look.color == GREY} == {"random", "uniform"}
+    found = looks(METHODS)
+    assert len(set(found.values())) == len(METHODS)
+    assert {method for method, look in found.items() if look.color == CONTROL_COLOR} == {"random", "uniform"}
 
 
 @pytest.mark.parametrize(("worst", "panels"), [(0.87, 1), (0.4, 2)])
@@ -86,6 +87,27 @@ def test_a_method_that_falls_far_behind_does_not_flatten_the_others(
     low, _ = figure.axes[0].get_ylim()
     assert (low > 87) == (panels == 2)
     assert figure.axes[-1].get_ylim()[0] < 100 * worst
+
+
+def test_ten_learned_methods_differ_in_color_and_in_marker() -> None:
+    found = looks([method for method in METHODS if method not in ("random", "uniform")])
+    assert len({look.color for look in found.values()}) == len({look.shape for look in found.values()}) == 10
+    assert len({look.shape.symbol for look in found.values()}) == len({look.sign for look in found.values()}) == 10
+
+
+def test_a_figure_for_a_paper_is_written_in_every_format_that_is_asked_for(tmp_path: Path) -> None:
+    (comparison,) = compare(rows())
+    paths = pareto_figures(comparison, "test", tmp_path, ("svg", "pdf", "png"))
+    assert {path.suffix for path in paths} == {".svg"}
+    assert len(list(tmp_path.iterdir())) == 9
+    assert (tmp_path / "nuclei_3fa9c1_flops.pdf").read_bytes().startswith(b"%PDF")
+    assert "<svg" in (tmp_path / "nuclei_3fa9c1_flops.svg").read_text()
+
+
+def test_its_logarithmic_axis_says_so(tmp_path: Path, drawn: list[Figure]) -> None:
+    (comparison,) = compare(rows())
+    pareto(comparison, "weights", "test", tmp_path / "a.png")
+    assert "logarithmic" in drawn[0].axes[-1].get_xlabel()
 
 
 def test_one_run_is_enough(tmp_path: Path) -> None:

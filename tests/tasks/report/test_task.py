@@ -9,6 +9,7 @@ from pruning_lab.importance import Ablation
 from pruning_lab.tasks.config import run_task
 from pruning_lab.tasks.report.agreement import JUDGE, Agreement
 from pruning_lab.tasks.report.study_rows import StudyRow, read_records
+from tests.lab.output.pages import Page, check_page
 from tests.tasks.report.studies import record_choices
 from tests.tasks.test_assembly import perform
 from tests.tasks.test_config import composed
@@ -38,7 +39,7 @@ def test_a_study_becomes_tables_correlations_and_figures(root: Path, capsys: pyt
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     base = read_records(folder / "report.csv", StudyRow)[0].base
     figures = {f"figures/eyes_few_{base[:6]}_{cost}.png" for cost in ("flops", "weights", "latency")}
-    tables = {"config.yaml", "report.md", "report.csv", "summary.csv", "correlation.csv"}
+    tables = {"config.yaml", "report.html", "report.md", "report.tex", "report.csv", "summary.csv", "correlation.csv"}
     assert names == tables | figures
     rows = read_records(folder / "report.csv", StudyRow)
     assert [(row.method, row.seed, row.differing) for row in rows] == [
@@ -50,8 +51,14 @@ def test_a_study_becomes_tables_correlations_and_figures(root: Path, capsys: pyt
     assert found.keys() == {JUDGE, "l1", "random"}
     assert all(item.images == 4 and item.note == "" and -1 <= item.spearman <= 1 for item in found.values())
     assert found["l1"].seed == 1
-    page = (folder / "report.md").read_text()
-    assert "runs/3/history.csv" in page
+    assert "runs/3/history.csv" in (folder / "report.md").read_text()
+    page = Page(folder / "report.html")
+    check_page(page)
+    assert len(page.having("run")) == 3
+    assert len([address for address in page.addresses if address.endswith("/report.html")]) == 3
+    assert "runs/3/history.csv" in page.text
+    assert len(page.having("tiles")) == 4
+    assert {"settings", "seeds"} & {attributes["data-kind"] for attributes in page.having("unfair")} == {"seeds"}
     told = capsys.readouterr().out
     assert "random" in told
     assert "left out" in told
@@ -83,8 +90,24 @@ def test_without_the_base_there_is_a_table_without_correlations(
         (root / "elsewhere").rename(root / "bases")
 
 
-def test_ablation_can_be_left_out(root: Path) -> None:
-    assert not (report(root, "quick", "task.ablation=false") / "correlation.csv").exists()
+def test_ablation_and_pictures_can_be_left_out_and_figures_have_the_formats_asked_for(root: Path) -> None:
+    folder = report(root, "quick", "task.ablation=false", "task.pictures=0", "task.formats=[svg,pdf]")
+    assert not (folder / "correlation.csv").exists()
+    assert Page(folder / "report.html").having("tiles") == []
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".svg", ".pdf"}
+
+
+def test_without_a_model_the_page_says_why_there_are_no_pictures(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = root / "runs" / "0" / "model" / "weights.safetensors"
+    weights.rename(root / "kept")
+    try:
+        folder = report(root, "unpictured", "task.ablation=false")
+    finally:
+        (root / "kept").rename(weights)
+    assert "no predictions side by side" in capsys.readouterr().out
+    assert "They can't be shown" in Page(folder / "report.html").text
 
 
 @pytest.mark.parametrize(
@@ -93,6 +116,9 @@ def test_ablation_can_be_left_out(root: Path) -> None:
         ("task.split=train", "task.split=train"),
         ("task.ablation_images=0", "task.ablation_images=0"),
         ("task.ablation_effect=size", "soft_mask"),
+        ("task.formats=[png,gif]", "task.formats"),
+        ("task.formats=png", "task.formats=png does not fit"),
+        ("task.pictures=-1", "task.pictures=-1"),
         ("task.runs=nowhere", "task.runs=nowhere"),
         ("task.runs=???", "task.runs is not set"),
     ],

@@ -238,16 +238,17 @@ def _mean_text(cell: Cell, split: str) -> str:
 
 
 def _front(comparison: Comparison, cost: str, split: str) -> Json:
-    """The means that no other mean beats in both score and cost, as steps."""
+    """The means that no other mean beats in both score and cost, joined."""
     points = sorted((getattr(cell, f"{cost}_fraction"), cell.iou(split)[0]) for cell in comparison.cells.values())
     front = pareto_front(points)
     return {
         "type": "scatter",
-        "mode": "lines",
+        "mode": "lines+markers",
         "name": "Pareto front",
         "x": [100 * fraction for fraction, _ in front],
         "y": [100 * score for _, score in front],
-        "line": {"color": "var:front", "width": 7, "shape": "linear"},
+        "line": {"color": "var:front", "width": 7},
+        "marker": {"color": "var:front", "size": 18},
         "hoverinfo": "skip",
     }
 
