@@ -39,12 +39,14 @@ NOT_INSTALLED = ("hydra/launcher=",)
 GROUPS = {path.name for path in conf_folder().iterdir() if path.is_dir()} | set(LabConfig.__dataclass_fields__)
 OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>\w+)[\w./@]*=.+$")
 OF_PREDICT = ("output", "overlays", "probabilities", "values", "trust", "resize", "tile", "overlap", "batch_size")
+OF_REPORT = ("formats", "pictures", "ablation")
 OF_EVALUATE = ("split=", "root=", "reading.", "worst=", "base=")
 GOES_WITH = {
     "task.same=": "task=scratch",
     "task.limits=": "task=budgets",
     **dict.fromkeys((f"task.{key}=" for key in OF_PREDICT), "task=predict"),
     **dict.fromkeys((f"task.{key}" for key in OF_EVALUATE), "task=evaluate"),
+    **dict.fromkeys((f"task.{key}=" for key in OF_REPORT), "task=report"),
     "data.download=": "data=voc",
     "data.": "data=folder",
 }

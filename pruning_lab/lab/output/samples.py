@@ -48,7 +48,7 @@ def augmented_samples(
             part = slice(band * columns, (band + 1) * columns)
             _strip(bands[2 * band], [(tile, "") for tile in shown[part]], columns)
             _strip(bands[2 * band + 1], [(tile, "") for tile in laid[part]], columns)
-        figure.suptitle("Augmented training samples, and their masks", fontsize=11, fontweight="bold")
+        bands[0].set_title("Augmented training samples, and their masks")
         _add_legend(figure, masks, class_names, colors)
     return path
 
