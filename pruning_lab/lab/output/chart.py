@@ -13,6 +13,9 @@ WIDTH, HEIGHT = 440, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 38
 """Of the drawing, in units of which 440 are its whole width."""
 
+MOST_DOTS = 80
+"""Points of a line up to which each is marked; more would cover each other, and make a page of many runs heavy."""
+
 Point = tuple[float, float]
 
 
@@ -74,7 +77,8 @@ def chart(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> Chart | None:
     drawn = []
     for line in lines:
         known = [point for point in line.points if _finite(point)]
-        dots = [(across(a), up(b), f"{line.name}: {y.spell(b)} at {x.spell(a)}") for a, b in known]
+        marked = [] if line.joined and len(known) > MOST_DOTS else known
+        dots = [(across(a), up(b), f"{line.name}: {y.spell(b)} at {x.spell(a)}") for a, b in marked]
         drawn.append(Drawn(line, _paths(line, across, up) if line.joined else [], dots))
     label = x.label + (" (logarithmic)" if x.log else "")
     title += " (logarithmic)" if y.log else ""

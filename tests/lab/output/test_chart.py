@@ -33,6 +33,14 @@ def test_what_is_not_finite_leaves_a_gap() -> None:
     assert chart("a", [], Axis("x"), Axis("y")) is None
 
 
+def test_a_line_of_very_many_points_has_no_marks() -> None:
+    lines = [Line("x", [(step, step**2) for step in range(500)], "line0", joined) for joined in (True, False)]
+    drawn = chart("a", lines, Axis("x"), Axis("y"))
+    assert drawn is not None
+    assert [len(each.dots) for each in drawn.lines] == [0, 500]
+    assert len(drawn.lines[0].paths[0].split()) == 500
+
+
 def test_a_logarithmic_axis_says_so() -> None:
     drawn = chart("loss", [Line("x", [(1, 5), (10, 50)], "line0")], Axis("FLOPs", log=True), Axis("y", log=True))
     assert drawn is not None
