@@ -61,11 +61,9 @@ def report(
     write_config(config, folder)
     reporter = ConsoleReporter()
     agreements = _agreements(config, rows, found.runs, ablation_images, ablation_effect, reporter) if ablation else []
-    figures: dict[str, str] = {}
     comparisons = compare(rows, split)
-    for comparison in comparisons:
-        drawn = pareto_figures(comparison, split, folder / "figures", formats)
-        figures |= {f"figures/{path.name}": text for path, text in drawn.items()}
+    drawn = [pareto_figures(comparison, split, folder / "figures", formats) for comparison in comparisons]
+    figures = {f"figures/{path.name}": text for each in drawn for path, text in each.items()}
     study = Study(rows, agreements, split, {**found.left_out, **repeated}, figures)
     write_study(folder, study)
     write_latex(folder, comparisons, split)

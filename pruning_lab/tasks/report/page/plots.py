@@ -86,7 +86,7 @@ def widths(runs: Mapping[str, Sequence[LayerWidth]], name: str, title: str) -> P
         "ygap": 1,
         "colorbar": {"ticksuffix": " %", "thickness": 12, "outlinewidth": 0},
     }
-    layout = _layout(HEAD_HEIGHT + LAYER_HEIGHT * len(layers))
+    layout = base_layout(HEAD_HEIGHT + LAYER_HEIGHT * len(layers))
     layout["xaxis"] = {"type": "category", "side": "top", "showgrid": False, "automargin": True}
     layout["yaxis"] = {"type": "category", "autorange": "reversed", "showgrid": False, "automargin": True, "dtick": 1}
     layout["xaxis"]["tickangle"] = -35 if len(runs) > 3 else 0
@@ -112,11 +112,7 @@ def color_of(look: Look) -> str:
 
 
 def base_layout(height: int) -> Json:
-    """What all plots share."""
-    return _layout(height)
-
-
-def _layout(height: int) -> Json:
+    """What all plots share; the height is in pixels."""
     return {
         "height": height,
         "autosize": True,
@@ -144,7 +140,7 @@ def _pareto_layout(comparison: Comparison, cost: str, split: str, base: float) -
     fractions = [getattr(row, f"{cost}_fraction") for row in comparison.rows]
     high, low = max(fractions) * 1.15, min(fractions) / 1.15
     ticks = _apart([tick for tick in (*ABOVE_ONE, *FRACTION_TICKS) if low <= tick <= high], math.log(high / low) / 8)
-    layout = _layout(360)
+    layout = base_layout(360)
     layout["xaxis"] = _axis(
         type="log",
         range=[math.log10(100 * high), math.log10(100 * low)],
