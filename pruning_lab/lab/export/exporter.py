@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from pruning_lab.checkpoint.folder import load
 from pruning_lab.checkpoint.trust import Trust
 from pruning_lab.common.copies import copy_of
-from pruning_lab.common.errors import LabError
+from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.lab.export.checking import Agreement, Outputs, agreement, as_outputs
 from pruning_lab.lab.export.deployed import Deployed, as_input, input_type, main_output, named_outputs, output_names
 from pruning_lab.lab.export.folding import folded
@@ -89,16 +89,18 @@ class Exporter:
         self.kind = input_type(self.facts, self.options)
         self.shape = (len(self.facts.mean), *self.size)
         self._network = Deployed(self.model, self.facts, self.options, dimensions=len(self.size))
-        self._folded = self._as_exported()
         with torch.inference_mode():
             try:
                 found = named_outputs(self.model(example_images((1, *self.shape), torch.float32)))
             except (RuntimeError, ValueError, IndexError, AssertionError) as error:
                 sides = " x ".join(map(str, self.size))
-                raise LabError(f"the network takes no image of {sides} ({error}): give another size") from error
+                raise LabError(
+                    f"the network takes no image of {sides} ({first_line(error)}): give another size"
+                ) from error
         self._outputs = output_names(found, self.options)
         main = main_output(found, self.options.take)
         self.place = list(found).index(main) if self.options.take == ALL else 0
+        self._folded = self._as_exported()
 
     @property
     def expected(self) -> Outputs:
@@ -121,14 +123,9 @@ class Exporter:
             agreed = agreement(file, self.expected, self._checked(), self.place)
             shutil.move(draft, path)
         made = Exported(path, form, precision, sizes, tuple(self._outputs), self.place, agreed)
-        check = {
-            "images": agreed.images if self.images else 0,
-            "max_error": agreed.max_error,
-            "disagreement": agreed.disagreement,
-        }
-        write_side_file(
-            path, form, precision, self.facts, self.options, sizes, self._outputs, {"checked_against_network": check}
-        )
+        more = {"checked_against_network": {**asdict(agreed), "on": "images" if self.images else "noise"}}
+        kinds = (form, precision, self.facts, self.options, sizes, len(self.size))
+        write_side_file(path, *kinds, self._outputs, more)
         return made
 
     def _write(self, path: Path, form: Format, precision: Precision) -> None:
@@ -145,7 +142,10 @@ class Exporter:
     def _as_exported(self) -> nn.Module:
         if not self.options.fold:
             return self.model
-        return folded(self.model, example_images((1, *self.shape), torch.float32))[0]
+        try:
+            return folded(self.model, example_images((1, *self.shape), torch.float32))[0]
+        except LabError as error:
+            raise LabError(f"batch norms can't be folded, give fold=false: {error}") from error
 
     def _deployed(self, precision: Precision) -> nn.Module:
         half = precision == "float16"

@@ -24,7 +24,8 @@ class Opened(nn.Module):
         self._run = [run]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        found = self._run[0](image)
+        with torch.no_grad():
+            found = self._run[0](image)
         return [found] if isinstance(found, Tensor) else list(found)
 
 

@@ -26,8 +26,8 @@ class ExportOptions:
     """How a network becomes files: one for each format and precision.
 
     Attributes:
-        formats: see `Format`.
-        precisions: see `Precision`; int8 is for onnx alone.
+        formats: see `Format`; one, or several.
+        precisions: see `Precision`; one, or several; int8 is for onnx alone.
         pixels: see `Pixels`; all but `normalized` put the normalization into the file.
         head: see `Head`; `probabilities` and `mask` put softmax or argmax into the file.
         take: of a network with several outputs the one that counts, by its name or place; None: the one called out
@@ -37,8 +37,8 @@ class ExportOptions:
         opset: of ONNX; None: what torch writes.
     """
 
-    formats: Sequence[Format] = ("onnx",)
-    precisions: Sequence[Precision] = ("float32",)
+    formats: Sequence[Format] | Format = ("onnx",)
+    precisions: Sequence[Precision] | Precision = ("float32",)
     pixels: Pixels = "normalized"
     head: Head = "logits"
     take: str | int | None = None
@@ -50,18 +50,21 @@ class ExportOptions:
     def __post_init__(self) -> None:
         _one_of("pixels", [self.pixels], Pixels)
         _one_of("head", [self.head], Head)
+        for name in ("formats", "precisions"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
         for name, given, known in (("format", self.formats, Format), ("precision", self.precisions, Precision)):
-            if not given or isinstance(given, str):
-                raise LabError(f"{name}={given!r} is no list: give one or more of {', '.join(get_args(known))}")
+            if not given:
+                raise LabError(f"{name} is an empty list: give one or more of {', '.join(get_args(known))}")
             _one_of(name, given, known)
         if not self.files():
             raise LabError("precision=int8 is for format=onnx: add onnx to the formats, or another precision")
 
     def files(self) -> list[tuple[Format, Precision]]:
-        """Each file's format and precision, float32 first."""
-        asked = sorted(dict.fromkeys(self.precisions), key=get_args(Precision).index)
-        pairs = [(form, precision) for form in dict.fromkeys(self.formats) for precision in asked]
-        return [(form, precision) for form, precision in pairs if precision != "int8" or form == "onnx"]
+        """Each file's format and precision, ONNX and float32 first."""
+        asked = [precision for precision in get_args(Precision) if precision in self.precisions]
+        forms = [form for form in get_args(Format) if form in self.formats]
+        return [(form, precision) for form in forms for precision in asked if precision != "int8" or form == "onnx"]
 
 
 def file_name(form: Format, precision: Precision) -> str:

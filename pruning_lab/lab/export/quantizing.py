@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -35,6 +35,10 @@ class Calibration:
     images: Iterable[Tensor]
     method: Method = "minmax"
     float_ends: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise LabError(f"calibration={self.method} is unknown: use one of {', '.join(get_args(Method))}")
 
 
 def quantize(source: Any, target: Path, calibration: Calibration) -> None:

@@ -28,6 +28,7 @@ def write_side_file(
     facts: InputFacts,
     options: ExportOptions,
     sizes: TakenSizes,
+    dimensions: int,
     outputs: Sequence[str],
     more: Mapping[str, Any],
 ) -> Path:
@@ -36,10 +37,10 @@ def write_side_file(
     Args:
         path: of the exported file.
         sizes: of the images that it takes.
+        dimensions: of an image, 2 or 3.
         outputs: names, in their order.
         more: whatever else is worth telling.
     """
-    dimensions = 2 if sizes.fixed is None else len(sizes.fixed)
     content = {
         "file": path.name,
         "sha256": sha256(path),
