@@ -1,6 +1,6 @@
 """Latency and size of exported files, pruned beside full, as a table: the networks are drawn, nothing is trained.
 
-    python -m tests.benchmarks.export_table --into docs/after-the-run.md
+    python -m tests.benchmarks.export_table
 
 Every layer of the pruned network has half of its filters. One image on one thread, medians, in turns; int8 is
 calibrated on noise, which is as fast as any calibration.
