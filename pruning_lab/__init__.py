@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from pruning_lab.common.errors import LabError
     from pruning_lab.graph import ChannelGraph
     from pruning_lab.lab import prune
+    from pruning_lab.lab.export import export
     from pruning_lab.lab.prediction import predict
     from pruning_lab.resources import measure
     from pruning_lab.surgery import cut, mask
 
 __version__ = "0.1.0"
 
-__all__ = ["ChannelGraph", "LabError", "cut", "load", "mask", "measure", "predict", "prune", "save"]
+__all__ = ["ChannelGraph", "LabError", "cut", "export", "load", "mask", "measure", "predict", "prune", "save"]
 
 _HOMES = {
     "ChannelGraph": "graph",
     "LabError": "common.errors",
     "cut": "surgery",
+    "export": "lab.export",
     "load": "checkpoint",
     "mask": "surgery",
     "measure": "resources",

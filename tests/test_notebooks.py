@@ -8,8 +8,14 @@ import pytest
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+NEEDS = {"to_onnx": "onnxruntime"}
+SLOW = {"to_onnx"}
+CASES = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in SLOW)) for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", CASES)
 def test_a_notebook_runs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip(NEEDS.get(path.stem, "torch"))
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     names: dict[str, object] = {}
     for cell in cells:

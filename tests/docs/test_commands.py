@@ -41,12 +41,15 @@ OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>\w+)[\w./@]*=.+$")
 OF_PREDICT = ("output", "overlays", "probabilities", "values", "trust", "resize", "tile", "overlap", "batch_size")
 OF_REPORT = ("formats", "pictures", "ablation")
 OF_EVALUATE = ("split=", "root=", "reading.", "worst=", "base=")
+OF_EXPORT = ("format=", "precision=", "pixels=", "head=", "take=", "fold=", "dynamic_", "opset=", "size=", "images=")
+OF_CALIBRATION = ("score_", "calibration", "float_ends=")
 GOES_WITH = {
     "task.same=": "task=scratch",
     "task.limits=": "task=budgets",
     **dict.fromkeys((f"task.{key}=" for key in OF_PREDICT), "task=predict"),
     **dict.fromkeys((f"task.{key}" for key in OF_EVALUATE), "task=evaluate"),
     **dict.fromkeys((f"task.{key}=" for key in OF_REPORT), "task=report"),
+    **dict.fromkeys((f"task.{key}" for key in (*OF_EXPORT, *OF_CALIBRATION)), "task=export"),
     "data.download=": "data=voc",
     "data.": "data=folder",
 }

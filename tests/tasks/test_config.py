@@ -30,6 +30,7 @@ NEEDED = {
     "task=report": ["task.runs=x"],
     "task=predict": ["task.run=x", "task.images=x"],
     "task=evaluate": ["task.run=x"],
+    "task=export": ["task.run=x"],
 }
 
 

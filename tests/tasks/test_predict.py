@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from pruning_lab.checkpoint import save
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.prediction import Predictor
+from pruning_lab.models import UNet
 from pruning_lab.tasks.config import run_task
 from tests.tasks.runs import SIZE, run_on_files, square
 from tests.tasks.test_config import composed
@@ -45,6 +48,38 @@ def test_a_folder_of_images_becomes_masks_and_overlays_of_their_own_sizes(run: P
         assert mask.shape == size
         assert np.array_equal(mask, predictor(pixels(tmp_path / "photos" / f"{name}.png")).mask)
         assert pixels(tmp_path / "out" / "overlays" / f"{name}.png").shape == (*size, 3)
+
+
+LARGE = (2000, 3000)
+SIDES = [(100, 37), (37, 100), (1, 1)]
+FILES = {"gray": (1, 1), "gray as rgb": (3, 1), "four": (4, 4)}
+"""Channels of the network, and of the file."""
+
+
+@pytest.mark.parametrize(
+    ("channels", "of_the_file", "size"),
+    [
+        *(pytest.param(*FILES[name], size, id=f"{name}-{size}") for name in FILES for size in SIDES),
+        *(
+            pytest.param(*FILES[name], (2000, 3000), id=f"{name}-large", marks=pytest.mark.slow)
+            for name in ("gray", "four")
+        ),
+    ],
+)
+def test_files_of_any_size_and_depth_of_channels_get_masks(
+    tmp_path: Path, channels: int, of_the_file: int, size: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    model = UNet(channels, 3, width=2, depth=1)
+    save(tmp_path / "model", model, about={"mean": [0.5] * channels, "std": [0.25] * channels})
+    image = np.random.default_rng(0).integers(0, 256, (*size, of_the_file), dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(image.squeeze(2) if of_the_file == 1 else image).save(tmp_path / "in" / "a.png")
+    predict(tmp_path / "model", tmp_path / "in" / "a.png", tmp_path / "out")
+    mask = pixels(tmp_path / "out" / "masks" / "a.png")
+    assert mask.shape == size
+    assert np.array_equal(mask, Predictor.from_folder(tmp_path / "model")(image).mask)
+    assert pixels(tmp_path / "out" / "overlays" / "a.png").shape == (*size, 3)
 
 
 def test_the_network_finds_what_it_was_trained_for(run: Path, tmp_path: Path) -> None:

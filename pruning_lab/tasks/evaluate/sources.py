@@ -21,6 +21,7 @@ from pruning_lab.data.survey import survey
 from pruning_lab.lab.input_facts import InputFacts
 from pruning_lab.lab.output.card import read_cards
 from pruning_lab.lab.output.run_folder import read_config
+from pruning_lab.lab.validation import Metric
 from pruning_lab.tasks.config import build, plain
 from pruning_lab.tasks.image_search import reading_of
 from pruning_lab.training.bases import kept_base
@@ -37,6 +38,15 @@ def config_of(run: Path) -> DictConfig:
         if key not in config:
             raise LabError(f"{run / 'config.yaml'} has no {key}; give the folder of a finished run")
     return config
+
+
+def metrics_of(own: DictConfig, config: DictConfig) -> dict[str, Metric]:
+    """Metrics of the user's own by name: those of the run, and this command's, which count where both have one."""
+    found: dict[str, Metric] = {}
+    for each in (own, config):
+        node = OmegaConf.select(each, "validation.metrics")
+        found |= build(node) if node else {}
+    return found
 
 
 def data_of_run(config: DictConfig, facts: InputFacts) -> SegmentationData:

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich import box
 from rich.table import Table
 
 from pruning_lab.common.files import write_atomically
 from pruning_lab.lab.evaluation import MEASURES, Counts
+from pruning_lab.lab.validation import Metric
 
 MEAN = "mean"
 HEADINGS = {"iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall", "boundary_iou": "boundary IoU"}
@@ -66,15 +68,36 @@ def confusion_rows(models: Mapping[str, Judged], class_names: Sequence[str]) -> 
     ]
 
 
-def write_tables(folder: Path, models: Mapping[str, Judged], labels: Sequence[str], class_names: Sequence[str]) -> None:
-    """Write per_class.csv, per_image.csv, confusion.csv, and the means as evaluation.json."""
+def scores_of(models: Mapping[str, Judged], metrics: Mapping[str, Metric]) -> dict[str, dict[str, float]]:
+    """Model -> what each of the user's own metrics says of all images together."""
+    return {
+        model: {name: float(metric(torch.from_numpy(judged.total.confusion))) for name, metric in metrics.items()}
+        for model, judged in models.items()
+    }
+
+
+def write_tables(
+    folder: Path,
+    models: Mapping[str, Judged],
+    labels: Sequence[str],
+    class_names: Sequence[str],
+    own_scores: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Write per_class.csv, per_image.csv, confusion.csv, and the means as evaluation.json.
+
+    Args:
+        own_scores: see `scores_of`; they stand under `metrics` beside the means.
+    """
     write_atomically(folder / "per_class.csv", _csv(class_rows(models, class_names)))
     write_atomically(folder / "per_image.csv", _csv(list(image_rows(models, labels, class_names))))
     write_atomically(folder / "confusion.csv", _csv(confusion_rows(models, class_names)))
-    means = {
+    means: dict[str, dict[str, object]] = {
         model: {name: _number(value) for name, value in judged.total.means().items()}
         for model, judged in models.items()
     }
+    for model, scores in own_scores.items():
+        if scores:
+            means[model]["metrics"] = {name: _number(value) for name, value in scores.items()}
     write_atomically(folder / "evaluation.json", json.dumps({"images": len(labels), **means}, indent=2) + "\n")
 
 

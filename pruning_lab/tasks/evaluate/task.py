@@ -23,8 +23,8 @@ from pruning_lab.lab.output.console import ConsoleReporter, Reporter
 from pruning_lab.lab.output.run_folder import about_run
 from pruning_lab.tasks.config import build, plain
 from pruning_lab.tasks.evaluate.pictures import Shown, confusion_matrices, worst_images
-from pruning_lab.tasks.evaluate.sources import base_of, config_of, data_in_folder, data_of_run, trusted
-from pruning_lab.tasks.evaluate.tables import Judged, class_table, write_tables
+from pruning_lab.tasks.evaluate.sources import base_of, config_of, data_in_folder, data_of_run, metrics_of, trusted
+from pruning_lab.tasks.evaluate.tables import Judged, class_table, scores_of, write_tables
 from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.training.compute import ComputeSettings
 
@@ -66,8 +66,11 @@ def evaluate(
     settings = ComputeSettings(config.device, own.precision, own.channels_last)
     loaders: Loaders = build(own.loader)(data=data, augmentation=Augmentation([]), seed=0)
     judged = {name: _judged(name, model, loaders, split, settings, reporter) for name, model in models.items()}
-    _write(folder, data, split, judged, _Again(models, data, settings), worst, about_run(place))
+    own_scores = scores_of(judged, metrics_of(own, config))
+    _write(folder, data, split, judged, own_scores, _Again(models, data, settings), worst, about_run(place))
     reporter.show(class_table(judged, data.class_names))
+    for name in own_scores[PRUNED]:
+        reporter.say(f"{name}: " + ", ".join(f"{model} {scores[name]:.4f}" for model, scores in own_scores.items()))
     if base and BASE not in models:
         reporter.say(f"the base is in no folder of bases ({own.get('bases', config.bases)}): give it by bases=FOLDER")
     where = f"{split} of {data.name}" if root is None else root
@@ -109,13 +112,14 @@ def _write(
     data: SegmentationData,
     split: str,
     judged: Mapping[str, Judged],
+    own_scores: Mapping[str, Mapping[str, float]],
     again: _Again,
     worst: int,
     about: str,
 ) -> None:
     images = data.split(split)
     labels = [images.label(index) for index in range(len(images))]
-    write_tables(folder, judged, labels, data.class_names)
+    write_tables(folder, judged, labels, data.class_names, own_scores)
     totals = {name: each.total for name, each in judged.items()}
     confusion_matrices(totals, data.class_names, folder / "figures" / "confusion.png", about)
     iou = {name: np.array([counts.means()["iou"] for counts in each.images]) for name, each in judged.items()}

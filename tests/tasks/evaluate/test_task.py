@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
+from torch import Tensor
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output.run_folder import read_run
@@ -101,6 +103,43 @@ def test_a_folder_with_masks_of_another_kind_is_told_by_keys(run: Path, tmp_path
     evaluate(run, tmp_path / "told", f"task.root={tmp_path / 'new'}", reading)
     assert means(tmp_path / "told") == means(tmp_path / "plain")
     assert means(tmp_path / "plain")["images"] == 3
+
+
+def metric(name: str, path: str) -> str:
+    return f"validation.metrics={{{name}: {{_target_: {path}, _partial_: true}}}}"
+
+
+def share_of_class_1(confusion: Tensor) -> float:
+    """Of the predicted pixels."""
+    return float(confusion[:, 1].sum() / confusion.sum())
+
+
+def test_metrics_of_the_run_and_of_the_command_are_taken(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = run / "config.yaml"
+    before = config.read_text()
+    changed = OmegaConf.create(before)
+    changed.validation.metrics = {
+        "balanced": {"_target_": "docs.examples.metric.balanced_accuracy", "_partial_": True},
+        "share": {"_target_": "docs.examples.metric.balanced_accuracy", "_partial_": True},
+    }
+    OmegaConf.save(changed, config)
+    try:
+        evaluate(run, tmp_path, metric("share", f"{__name__}.share_of_class_1"))
+    finally:
+        config.write_text(before)
+    own = means(tmp_path)["pruned"]["metrics"]
+    row = {each["class"]: float(each["recall"]) for each in rows(tmp_path / "per_class.csv")[:2]}
+    confusion = [each for each in rows(tmp_path / "confusion.csv") if each["model"] == "pruned"]
+    matrix = np.array([[int(each[name]) for name in row] for each in confusion])
+    assert own == {  # type: ignore[comparison-overlap]
+        "balanced": pytest.approx(sum(row.values()) / 2),
+        "share": pytest.approx(matrix[:, 1].sum() / matrix.sum()),
+    }
+    assert set(means(tmp_path)["base"]["metrics"]) == {"balanced", "share"}  # type: ignore[arg-type]
+    said = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("balanced: pruned 0.") and ", base 0." in line for line in said)
 
 
 def test_predicted_masks_score_what_evaluation_says(run: Path, tmp_path: Path) -> None:
