@@ -191,8 +191,13 @@ def test_a_sweep_shares_the_base_survives_a_failed_job_and_fills_one_experiment(
     assert "Traceback" not in answer.stderr
     client = MlflowClient(f"sqlite:///{tmp_path / 'outputs' / 'mlflow.db'}")
     (experiment,) = [e for e in client.search_experiments() if e.name == "pruning_lab"]
-    runs = client.search_runs([experiment.experiment_id])
-    assert len(runs) == 2
+    everything = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in everything if "mlflow.parentRunId" not in run.data.tags]
+    runs = [run for run in everything if run is not parent]
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
+    assert {run.info.run_name for run in runs} == {"l1 flops 0.6", "random flops 0.6"}
+    assert parent.data.metrics["jobs/finished"] == 2
+    assert "l1 flops 0.6" in parent.data.tags["mlflow.note.content"]
     assert {run.data.params["importance"] for run in runs} == {"l1", "random"}
     assert len({run.data.tags["base_hash"] for run in runs}) == 1
     assert len([path for path in (tmp_path / "outputs" / "bases").iterdir() if path.is_dir()]) == 1

@@ -20,7 +20,7 @@ from pruning_lab.data import Augments, Loaders, SegmentationData
 from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.importance import Importance
 from pruning_lab.lab.output.console import QuietReporter, Reporter
-from pruning_lab.lab.output.tracker import NoTracker, Tracker
+from pruning_lab.lab.output.tracker import NoTracker, Opening, Sweep, Tracker
 from pruning_lab.lab.validation import Validation, Validator
 from pruning_lab.resources.latency import LatencyPlan
 from pruning_lab.selection.floors import Floors
@@ -139,6 +139,7 @@ class OutputPart:
         tracker: the tracking store.
         reporter: the console.
         parameters, tags: what the tracking store is told of this run.
+        sweep: what this run is a job of; None for one of its own.
     """
 
     folder: Path
@@ -147,6 +148,12 @@ class OutputPart:
     reporter: Reporter = field(default_factory=QuietReporter)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    sweep: Sweep | None = None
+
+    @property
+    def opening(self) -> Opening:
+        """What the tracking store is told when the run opens."""
+        return Opening(self.folder, self.root, self.parameters, self.tags, self.sweep)
 
     @property
     def commit(self) -> str:

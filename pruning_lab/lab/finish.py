@@ -13,6 +13,7 @@ from torch import nn
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.card import Card, Cards, write_cards
+from pruning_lab.lab.output.description import description
 from pruning_lab.lab.output.history import summary as summarize
 from pruning_lab.lab.output.run_page import write_run_page
 from pruning_lab.lab.output.sentences import verdict
@@ -58,8 +59,11 @@ def close(lab: Experiment, state: RunState, called: str = "pruned") -> dict[str,
     _save(lab, state, chosen)
     output.tracker.tag("ended", state.ended)
     write_cards(output.folder, cards)
+    output.tracker.log_artifact(output.folder / "card.json")
     _log(lab, state, chosen, summary)
-    output.reporter.say(verdict(state.ended, state.step, cards.budget_met, chosen.step))
+    told = verdict(state.ended, state.step, cards.budget_met, chosen.step)
+    output.tracker.describe(description(cards, told, output.tags, output.folder))
+    output.reporter.say(told)
     output.reporter.show(before_after(cards.base, cards.pruned))
     output.reporter.say(f"saved in {output.folder}")
     return summary

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pruning_lab.common.errors import LabError
+from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.lab.experiment import Experiment, OutputPart
 from pruning_lab.lab.output.samples import augmented_samples
 
@@ -20,24 +20,26 @@ SAMPLES = 8
 
 
 @contextmanager
-def tracked(output: OutputPart, run_id: str = "") -> Iterator[None]:
+def tracked(output: OutputPart, run_id: str | None = None) -> Iterator[None]:
     """Open the run in the tracking store, and close it with what became of it.
 
     Args:
-        run_id: the store's name for a run to go on with; empty opens a new one.
+        run_id: the store's name for a run to go on with, empty where it has none; None opens a new one.
 
     Raises:
         LabError: another process works in the run's folder.
     """
     with claimed(output.folder):
-        output.tracker.start(output.root, output.parameters, output.tags, run_id)
+        output.tracker.start(output.opening, run_id)
+        if output.tracker.address:
+            output.reporter.say(f"tracked: {output.tracker.address}")
         try:
             yield
         except KeyboardInterrupt:
             output.tracker.finish("KILLED")
             raise
-        except BaseException:
-            output.tracker.finish("FAILED")
+        except BaseException as error:
+            output.tracker.finish("FAILED", first_line(error))
             raise
         output.tracker.finish("FINISHED")
 

@@ -132,8 +132,9 @@ def rest(lab: Experiment, state: RunState) -> None:
 
 
 def logged(row: Mapping[str, float]) -> Row:
-    """What of a row of the history goes to the tracking store as metrics of its step."""
-    return {name: value for name, value in row.items() if name != "step"}
+    """What of a row of the history goes to the tracking store as metrics of its step; scores lead."""
+    scores = {name: value for name, value in row.items() if name.startswith("val/")}
+    return scores | {name: value for name, value in row.items() if name != "step"}
 
 
 def training_costs(report: TrainReport) -> Row:

@@ -24,6 +24,7 @@ from pruning_lab.lab.output.history import SUMMARY
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
 from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain, write_config
+from pruning_lab.tasks.naming import ordered, run_name, sweep_of, typed_for
 from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.training.compute import ComputeSettings
 
@@ -59,7 +60,7 @@ def prepared_data(config: DictConfig) -> SegmentationData:
 
 def assemble(config: DictConfig, data: SegmentationData, folder: Path, choices: Mapping[str, Any]) -> Experiment:
     """The experiment that a filled config describes. Writes nothing."""
-    fill_null(config.tracking, run_name=_run_name(config, choices))
+    fill_null(config.tracking, run_name=run_name(config, choices, typed_for(folder)))
     return Experiment(
         model=_model_part(config, data),
         data=DataPart(data, augmentation_of(build(config.augmentation)), build(config.loader)),
@@ -112,13 +113,14 @@ def _output_part(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -
         root=Path(config.output_root).absolute(),
         tracker=build(config.tracking),
         reporter=ConsoleReporter(),
-        parameters=flat_parameters(config, choices),
+        parameters=ordered(flat_parameters(config, choices), typed_for(folder)),
         tags={
             "git_commit": git_commit(Path(__file__).parent),
             "version": __version__,
             "command": _command(),
             "run_folder": str(folder),
         },
+        sweep=sweep_of(folder, config.name),
     )
 
 
@@ -150,15 +152,6 @@ def _model_builder(config: DictConfig, data: SegmentationData) -> Callable[[], n
     return WithoutUnused(
         lambda: build(config.model), torch.zeros(1, data.channels, *image.shape[:2]), connections_of(config)
     )
-
-
-def _run_name(config: DictConfig, choices: Mapping[str, Any]) -> str:
-    """`ipad flops 0.25 seed 1`: what usually tells the runs of a comparison apart; a control leads with its task."""
-    task = choices.get("task", "prune")
-    if task != "prune":
-        return f"{task} {config.task.get('same', '')} seed {config.seed}".replace("  ", " ")
-    budget = [f"{key} {value}" for key, value in plain(config.stop).items() if not key.startswith("_")]
-    return " ".join([str(choices.get("importance", "")), *budget, f"seed {config.seed}"]).strip()
 
 
 def _base_recipe(config: DictConfig) -> dict[str, Any]:

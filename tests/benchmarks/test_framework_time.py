@@ -53,5 +53,5 @@ def test_the_frameworks_own_time_is_a_small_part_of_a_run(tmp_path: Path, capsys
 
 
 def _started(experiment):
-    experiment.output.tracker.start(experiment.output.root, {}, {})
+    experiment.output.tracker.start(experiment.output.opening)
     return experiment

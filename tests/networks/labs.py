@@ -13,6 +13,7 @@ from pruning_lab.checkpoint import Builder
 from pruning_lab.data import Augmentation, Loaders, SegmentationData
 from pruning_lab.importance import WeightNorm
 from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
+from pruning_lab.lab.output.tracker import Opening
 from pruning_lab.lab.promise import BestWithinBudget
 from pruning_lab.lab.validation import Validation
 from pruning_lab.models import UNet
@@ -98,6 +99,7 @@ class Recorder:
 
     run_id = "recorded"
     lost = False
+    address = ""
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, dict[str, float]]] = []
@@ -107,8 +109,8 @@ class Recorder:
         self.datasets: list[str] = []
         self.status = ""
 
-    def start(self, output_root: Path, parameters: Any, tags: Any, run_id: str = "") -> None:
-        self.parameters, self.tags, self.resumed = dict(parameters), dict(tags), run_id
+    def start(self, opening: Opening, run_id: str | None = None) -> None:
+        self.parameters, self.tags, self.resumed = dict(opening.parameters), dict(opening.tags), run_id
 
     def tag(self, name: str, value: str) -> None:
         self.tags[name] = value
@@ -132,8 +134,11 @@ class Recorder:
     def log_model_folder(self, path: Path) -> None:
         self.artifacts.append("/model")
 
-    def finish(self, status: str) -> None:
-        self.status = status
+    def describe(self, text: str) -> None:
+        self.described = text
+
+    def finish(self, status: str, reason: str = "") -> None:
+        self.status, self.reason = status, reason
 
 
 def scoring(function: Callable[..., Any]) -> Callable[..., Any]:

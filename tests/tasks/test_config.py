@@ -24,6 +24,7 @@ NEEDED = {
     "importance=random_at_widths": ["importance.run=x"],
     "task=scratch": ["task.run=x"],
     "task=flat": ["task.run=x"],
+    "task=upload": ["task.runs=x"],
     "+experiment=importance_study_nuclei": ["data.root=x"],
     "task=train_longer": ["task.run=x"],
     "task=resume": ["task.run=x"],

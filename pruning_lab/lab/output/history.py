@@ -107,7 +107,7 @@ AT = {
     if each.milestones
     for milestone in MILESTONES
 }
-"""Summary metric -> column, and the most that the first row that counts may have there."""
+"""Summary metric -> column, and the most that a row that counts may have there."""
 
 ENDING = ("test/iou", "test/dice", "budget_met", "latency_ms", "latency_fraction", "base/val_iou", "base/test_iou")
 """Summary metrics that the end of a run adds."""
@@ -121,17 +121,13 @@ def summary(history: History, chosen: int) -> Row:
 
     `chosen` is the index of the row whose model is kept; it gives `best/val_iou`, `best/flops_fraction`,
     `best/weights_fraction`, `best/step` and, where the row has them, `best/bytes_fraction`, `best/memory_fraction` and
-    `best/latency_fraction`. `at/flops_50/val_iou` is the score of the first row with at most half of the base's
-    FLOPs, and so on for 25 and 10 percent and for weights; what was not reached is absent.
+    `best/latency_fraction`. `at/flops_50/val_iou` is the best score with at most half of the base's FLOPs, so that the
+    final recovery counts, and so on for 25 and 10 percent and for weights; what was not reached is absent.
     """
     best = history[chosen]
     result = {short: best[name] for short, name in BEST.items() if name in best}
     for short, (name, limit) in AT.items():
-        row = _first_within(history, name, limit)
-        if row is not None and "val/iou" in row:
-            result[short] = row["val/iou"]
+        scores = [row["val/iou"] for row in history if row.get(name, math.inf) <= limit and "val/iou" in row]
+        if scores:
+            result[short] = max(scores)
     return result
-
-
-def _first_within(history: History, name: str, limit: float) -> Row | None:
-    return next((row for row in history if row.get(name, math.inf) <= limit), None)

@@ -3,6 +3,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,35 +11,17 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output.commit import git_commit
-from pruning_lab.lab.output.mlflow import MlflowTracker
-from pruning_lab.lab.output.tracker import NoTracker, Tracker
+from pruning_lab.lab.output.mlflow import MlflowTracker, machine
+from pruning_lab.lab.output.tracker import NoTracker, Opening, Tracker
+from tests.lab.output.mlflow.stores import client_of, folder_of, started, stored
 from tests.paths import ROOT
 
 REPOSITORY = ROOT
 
-
-def started(root: Path, parameters: dict[str, Any] | None = None, **settings: str) -> MlflowTracker:
-    tracker = MlflowTracker(**settings)  # type: ignore[arg-type]
-    tracker.start(root, parameters or {}, {"git_commit": "abc"})
-    return tracker
-
-
-def client_of(root: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
-
-
-def stored(root: Path, tracker: MlflowTracker) -> Run:
-    return client_of(root).get_run(tracker.run_id)
-
-
-@pytest.fixture(scope="module")
-def shared_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store for the tests that only add runs: making its tables takes a second."""
-    return tmp_path_factory.mktemp("outputs")
+CPU = "system/cpu_utilization_percentage"
 
 
 def test_importing_the_module_does_not_pay_for_mlflow() -> None:
@@ -60,10 +43,11 @@ def test_a_run_is_stored_with_its_parameters_tags_and_name(shared_root: Path) ->
 def test_a_run_that_was_cut_short_is_opened_again(shared_root: Path) -> None:
     first = started(shared_root, {"seed": 1})
     first.log_step(0, {"val/iou": 0.9})
-    first.finish("KILLED")
+    first.finish("FAILED", "no luck")
     again = MlflowTracker()
-    again.start(shared_root, {"seed": 1}, {"git_commit": "later"}, first.run_id)
+    again.start(Opening(folder_of(first), shared_root, {"seed": 1}, {"git_commit": "later"}), first.run_id)
     assert again.run_id == first.run_id
+    assert stored(shared_root, again).data.tags["failure"] == ""
     assert stored(shared_root, again).info.status == "RUNNING"
     again.log_step(1, {"val/iou": 0.8})
     again.finish("FINISHED")
@@ -71,12 +55,6 @@ def test_a_run_that_was_cut_short_is_opened_again(shared_root: Path) -> None:
     assert (run.info.status, run.data.params, run.data.tags["git_commit"]) == ("FINISHED", {"seed": "1"}, "abc")
     history = client_of(shared_root).get_metric_history(again.run_id, "val/iou")
     assert [metric.step for metric in history] == [0, 1]
-
-
-def test_a_run_that_the_store_does_not_have_is_told(shared_root: Path) -> None:
-    with pytest.raises(LabError, match="can't log to") as caught:
-        MlflowTracker().start(shared_root, {}, {}, "no such run")
-    assert "\n" not in str(caught.value)
 
 
 def test_steps_are_logged_under_their_number(shared_root: Path) -> None:
@@ -136,7 +114,7 @@ def test_files_tables_and_the_model_are_artifacts_beside_the_store(shared_root: 
     folder = shared_root / "mlartifacts" / tracker.run_id / "artifacts"
     assert (folder / "figures" / "score.png").read_bytes() == b"png"
     assert (folder / "tables" / "widths.csv").read_text() == "step,conv1,conv2\n0,8,\n1,6,4\n"
-    assert (folder / "model" / "architecture.json").exists()
+    assert not tracker.lost
 
 
 def test_the_data_set_is_an_input_of_the_run(shared_root: Path) -> None:
@@ -164,7 +142,7 @@ def test_a_relative_sqlite_address_is_made_absolute(tmp_path: Path, monkeypatch:
     tracker.log_table("widths", [{"step": 0}])
     assert (tmp_path / "here" / "lab.db").exists()
     assert (tmp_path / "here" / "mlartifacts" / tracker.run_id).exists()
-    assert not (tmp_path / "unused").exists()
+    assert not (tmp_path / "unused" / "mlflow.db").exists()
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "/data/mlruns", "file:///data/mlruns"])
@@ -219,33 +197,9 @@ def test_a_new_experiment_has_a_saved_view_of_the_score_against_flops(shared_roo
     started(shared_root)
     found = client_of(shared_root).get_experiment_by_name("pruning_lab")
     assert found is not None
+    assert found.tags["mlflow.experimentKind"] == "custom_model_development"
     view = json.loads(found.tags["mlflow.sharedViewState.iou_against_flops"])
     assert view["globalLineChartConfig"]["selectedXAxisMetricKey"] == "resources/flops_fraction"
-
-
-@pytest.mark.slow
-def test_several_processes_may_open_a_fresh_store_at_once(tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from pruning_lab.lab.output.mlflow import MlflowTracker\n"
-        "tracker = MlflowTracker()\n"
-        "tracker.start(Path(sys.argv[1]), {'seed': sys.argv[2]}, {})\n"
-        "tracker.log_step(0, {'val/iou': 0.5})\n"
-        "tracker.finish('FINISHED')\n"
-        "sys.exit(tracker.lost)"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    processes = [
-        subprocess.Popen([*command, str(seed)], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for seed in range(4)
-    ]
-    answers = [process.communicate()[0].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4
-    assert answers == [""] * 4, "nothing of MLflow's chatter reaches the console"
-    client = client_of(tmp_path)
-    experiments = [found for found in client.search_experiments() if found.name == "pruning_lab"]
-    runs = client.search_runs([found.experiment_id for found in experiments])
-    assert len(experiments) == 1
-    assert sorted(run.data.params["seed"] for run in runs) == ["0", "1", "2", "3"]
 
 
 class Server:
@@ -329,6 +283,95 @@ def test_a_run_ends_well_when_the_server_stays_away(tmp_path: Path, caplog: pyte
     assert "2 entries never reached it" in caplog.text
 
 
+@pytest.mark.usefixtures("no_retries")
+def test_a_run_whose_store_need_not_answer_begins_without_it(tmp_path: Path) -> None:
+    server = Server()
+    with server:
+        pass
+    tracker = started(tmp_path, uri=f"http://127.0.0.1:{server.port}", must_answer=False)
+    tracker.log_step(0, {"val/iou": 0.9})
+    assert (tracker.run_id, tracker.address, tracker.lost) == ("", "", True)
+    with server:
+        tracker.finish("FINISHED")
+    assert (tracker.run_id, tracker.lost, server.steps) == ("r1", False, [0])
+
+
+@pytest.mark.usefixtures("no_retries")
+def test_a_run_that_can_not_begin_leaves_no_journal(tmp_path: Path) -> None:
+    with pytest.raises(LabError):
+        started(tmp_path, uri="http://127.0.0.1:9", folder=tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_step_that_is_taken_again_after_a_kill_is_in_the_store_once(shared_root: Path) -> None:
+    tracker = started(shared_root)
+    tracker.log_step(1, {"val/iou": 0.9, "cost/step_seconds": 3.0})
+    again = MlflowTracker()
+    again.start(Opening(folder_of(tracker), shared_root), "")
+    again.log_step(1, {"val/iou": 0.9, "cost/step_seconds": 4.0})
+    client = client_of(shared_root)
+    assert again.run_id == tracker.run_id
+    assert len(client.get_metric_history(again.run_id, "val/iou")) == 1
+    assert [each.value for each in client.get_metric_history(again.run_id, "cost/step_seconds")] == [3.0, 4.0]
+    again.finish("FINISHED")
+
+
+def test_a_failure_is_told_with_its_reason(shared_root: Path) -> None:
+    tracker = started(shared_root)
+    tracker.finish("FAILED", "no luck")
+    tags = stored(shared_root, tracker).data.tags
+    assert tags["failure"] == "no luck"
+    assert tags["mlflow.note.content"].startswith("**Failed**: no luck")
+
+
+def test_a_run_tells_where_it_is_seen(shared_root: Path) -> None:
+    tracker = started(shared_root)
+    page = f"http://127.0.0.1:5000/#/experiments/1/runs/{tracker.run_id}?workflowType=machine_learning"
+    assert tracker.address == f"{page} after mlflow ui --backend-store-uri sqlite:///{shared_root / 'mlflow.db'}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "module", "mend"),
+    [
+        ("postgresql://me:secret@127.0.0.1:9/lab", "psycopg", "pip install 'pruning_lab[postgres]'"),
+        ("postgresql+psycopg2://me:secret@127.0.0.1:9/lab", "psycopg2", "pip install 'pruning_lab[postgres]'"),
+        ("mysql://me:secret@127.0.0.1:9/lab", "MySQLdb", "pip install mysqlclient"),
+    ],
+)
+def test_a_driver_that_is_missing_is_one_line_with_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, module: str, mend: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(LabError) as caught:
+        started(tmp_path, uri=uri)
+    shown = uri.replace("secret", "***")
+    assert str(caught.value) == f"tracking.uri: {shown} needs the driver {module}: {mend}; or run with tracking=none"
+
+
+def test_system_metrics_are_sampled_while_the_run_goes_on(shared_root: Path) -> None:
+    pytest.importorskip("psutil")
+    tracker = started(shared_root, system_metrics=0.05)
+    deadline = time.monotonic() + 60
+    while len(client_of(shared_root).get_metric_history(tracker.run_id, CPU)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    tracker.finish("FINISHED")
+    samples = client_of(shared_root).get_metric_history(tracker.run_id, CPU)
+    assert [sample.step for sample in samples] == list(range(len(samples)))
+
+
+@pytest.mark.parametrize("value", [0, -1.0])
+def test_system_metrics_need_seconds(tmp_path: Path, value: float) -> None:
+    with pytest.raises(LabError, match=r"tracking\.system_metrics=.* must be seconds"):
+        started(tmp_path, system_metrics=value)
+
+
+def test_system_metrics_without_psutil_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
+    with pytest.raises(LabError, match=r"pip install 'pruning_lab\[system\]'"):
+        started(tmp_path, system_metrics=1.0)
+
+
 def test_a_database_that_vanishes_does_not_stop_the_run(tmp_path: Path) -> None:
     tracker = started(tmp_path)
     (tmp_path / "mlflow.db").unlink()
@@ -339,7 +382,8 @@ def test_a_database_that_vanishes_does_not_stop_the_run(tmp_path: Path) -> None:
 
 def test_no_tracker_takes_everything_and_keeps_nothing(tmp_path: Path) -> None:
     tracker: Tracker = NoTracker()
-    tracker.start(tmp_path, {"seed": 1}, {})
+    tracker.start(Opening(tmp_path, tmp_path))
+    tracker.describe("a run")
     tracker.log_step(0, {"val/iou": 0.5})
     tracker.log_summary({"best/step": 0})
     tracker.log_artifact(tmp_path / "a.png")
@@ -347,7 +391,7 @@ def test_no_tracker_takes_everything_and_keeps_nothing(tmp_path: Path) -> None:
     tracker.log_dataset("eyes", "abc", {})
     tracker.log_model_folder(tmp_path)
     tracker.finish("FINISHED")
-    assert (tracker.run_id, tracker.lost) == ("", False)
+    assert (tracker.run_id, tracker.lost, tracker.address) == ("", False, "")
     assert list(tmp_path.iterdir()) == []
 
 
