@@ -21,6 +21,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.common.files import write_atomically
+from pruning_lab.tasks.job_names import register_names
 from pruning_lab.tasks.mistakes import own_frame
 from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.tasks.values import annotations_of, check_known, check_ranges, check_value
@@ -84,8 +85,9 @@ class LabConfig:
 
 
 def register_schema() -> None:
-    """Make the schema known to Hydra under the name that stands first in conf/config.yaml."""
+    """Make the schema known to Hydra under the name that stands first in conf/config.yaml, and the names of jobs."""
     ConfigStore.instance().store(name="lab_schema", node=LabConfig)
+    register_names()
 
 
 def conf_folder() -> Path:
