@@ -7,9 +7,11 @@ from torch import nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.start import TRAINING
 from pruning_lab.lab.step import progress, training_costs
 from pruning_lab.training.bases import base_hash, code_version, load_or_train
 from pruning_lab.training.compute import seed_everything
+from pruning_lab.training.drafts import TrainingDraft
 
 
 def hash_of_base(lab: Experiment) -> str:
@@ -31,14 +33,16 @@ def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
         check_weights(model)
         return model
 
+    bases = training.bases if training.base.reuse else None
+    draft = TrainingDraft((bases or lab.output.folder) / f".{digest}{TRAINING}", training.save_every)
+
     def train(model: nn.Module) -> dict[str, float]:
         with reporter.task("base", training.base.total_steps(len(batches(0)))) as task:
             report = training.base.train(
-                model, batches, loss=training.loss, settings=training.settings, on_batch=progress(task)
+                model, batches, loss=training.loss, settings=training.settings, on_batch=progress(task), draft=draft
             )
         return training_costs(report)
 
-    bases = training.bases if training.base.reuse else None
     model, info, kept = load_or_train(bases, digest, build, train)
     seconds = info["cost/recovery_seconds"]
     reporter.say(f"base {digest}: {'kept from before' if kept else f'trained in {seconds:.0f} s'}")

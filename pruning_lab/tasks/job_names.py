@@ -42,7 +42,7 @@ def job_hash(config: DictConfig) -> str:
     """12 hex digits that stand for all settings of a job that its numbers depend on, filled in and in any order."""
     try:
         filled: Any = OmegaConf.to_container(
-            OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), resolve=True
+            OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True
         )
     except OmegaConfBaseException:  # the task will say what is wrong with it
         filled = OmegaConf.to_container(config, resolve=False)

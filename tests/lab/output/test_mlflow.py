@@ -12,8 +12,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from pruning_lab.common.commit import git_commit
 from pruning_lab.common.errors import LabError
-from pruning_lab.lab.output.commit import git_commit
 from pruning_lab.lab.output.mlflow import MlflowTracker
 from pruning_lab.lab.output.tracker import NoTracker, Tracker
 from tests.paths import ROOT
