@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -19,16 +18,18 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from pruning_lab import __version__
-from pruning_lab.common.errors import LabError
+from pruning_lab.common.claims import HeldError
+from pruning_lab.common.errors import LabError, one_line
 from pruning_lab.common.files import disk_trouble, is_full
-from pruning_lab.tasks.config import conf_folder, register_schema, run_task
+from pruning_lab.common.stopping import listen
+from pruning_lab.tasks.config import conf_folder, register_schema
+from pruning_lab.tasks.jobs import OtherJobError, note_failure, perform, standing
 from pruning_lab.tasks.mistakes import told
+from pruning_lab.tasks.plugins import register
+from pruning_lab.tasks.sweeper import Sweep
 
 FAILED, NOT_MET, INTERRUPTED, NO_READER = 1, 3, 130, 141
 """Exit codes: a mistake in one line, a run that ended above its budget, Ctrl-C, a closed pipe."""
-
-STOPS = (signal.SIGTERM, signal.SIGUSR2) if hasattr(signal, "SIGUSR2") else (signal.SIGTERM,)
-"""What a machine sends before it takes a run away; SLURM warns by the second where it is told to."""
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
@@ -37,16 +38,18 @@ def job(config: DictConfig) -> Any:
     settings = HydraConfig.get()
     folder = _folder_of_run(config, settings)
     try:
-        outcome = run_task(config, str(settings.runtime.output_dir), dict(settings.runtime.choices))
+        outcome = perform(config, Path(settings.runtime.output_dir), dict(settings.runtime.choices))
+    except HeldError as error:
+        return _leave(error, settings)
     except LabError as error:
         full = error.__cause__ is not None and is_full(error.__cause__)
-        return _fail(LabError(f"{error}{_resuming(folder)}") if full else error, settings)
+        return _fail(LabError(f"{error}{_resuming(folder)}") if full else error, config, settings)
     except OSError as error:
-        return _fail(LabError(_of_the_disk(error, folder)), settings)
+        return _fail(LabError(_of_the_disk(error, folder)), config, settings)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(folder)) from None
     except Exception as error:
-        return _fail(LabError(told(error, folder)), settings)
+        return _fail(LabError(told(error, folder)), config, settings)
     if settings.mode == RunMode.RUN and outcome.budget_met is False:
         sys.exit(NOT_MET)
     return outcome.number
@@ -58,20 +61,15 @@ def _folder_of_run(config: DictConfig, settings: DictConfig) -> Path:
     return Path(str(taken_up)).absolute() if taken_up else Path(settings.runtime.output_dir)
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
-    """A polite request to stop is treated as Ctrl-C is."""
-    raise KeyboardInterrupt
-
-
 def _how_to_go_on(folder: Path) -> str:
-    """What was finished, and the line that goes on from there, where a step was."""
+    """What was finished, and the line that goes on from there, where a run was begun."""
     return _resuming(folder) or f": what was finished is in {folder}"
 
 
 def _resuming(folder: Path) -> str:
-    """The line that goes on with a run; empty where no step of it is saved."""
-    if any((folder / "state").glob("step_*")):
-        return f"; go on from its last step: python -m pruning_lab task=resume task.run={shlex.quote(str(folder))}"
+    """The line that goes on with a run; empty where none was begun."""
+    if standing(folder) == "interrupted" and (folder / "config.yaml").is_file():
+        return f"; go on with it: python -m pruning_lab task=resume task.run={shlex.quote(str(folder))}"
     return ""
 
 
@@ -80,12 +78,21 @@ def _of_the_disk(error: OSError, folder: Path) -> str:
     return disk_trouble(error, folder) + _resuming(folder)
 
 
-def _fail(error: Exception, settings: DictConfig) -> NoReturn:
-    """End a job by a line; in a sweep it is raised as well, so that the sweeper marks the job and goes on."""
+def _leave(error: HeldError, settings: DictConfig) -> None:
+    """A job that another process works on is no failure of a sweep."""
+    if settings.mode == RunMode.RUN:
+        sys.exit(f"error: {error}")
+    print(f"job {settings.job.num} is left to the process that works on it", flush=True)
+
+
+def _fail(error: Exception, config: DictConfig, settings: DictConfig) -> NoReturn:
+    """End a job by a line; in a sweep it is also noted and raised, so that the sweeper marks the job and goes on."""
     if settings.mode == RunMode.RUN and isinstance(error, LabError):
         sys.exit(f"error: {error}")
     if settings.mode != RunMode.RUN:
         print(f"job {settings.job.num} failed: {error}", file=sys.stderr, flush=True)
+        if not isinstance(error, OtherJobError):
+            note_failure(config, Path(settings.runtime.output_dir), one_line(error), settings.overrides.task)
     raise error
 
 
@@ -94,15 +101,15 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     logging.raiseExceptions = False  # a line that the log has no room for costs nothing but itself
     register_schema()
-    for number in STOPS:
-        signal.signal(number, _interrupt)
+    register(Sweep)
+    listen()
     try:
         _answer()
     except OverrideParseException as error:
         print(f"error: {_quoted(error.override)}", file=sys.stderr)
         return FAILED
     except (LabError, HydraException, OmegaConfBaseException) as error:
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         # What reads the output, `head` or `less`, has seen enough. Python would complain once more when it flushes.
@@ -143,20 +150,6 @@ def _quoted(override: str) -> str:
         return f"{override} is no setting; write key=value, e.g. seed=1"
     plain = value.strip("\"'").replace("'", "\\'")
     return f"{override} can't be read; quote the value: \"{key}='{plain}'\""
-
-
-def _one_line(error: BaseException) -> str:
-    """An exception and what caused it, told once each, on one line."""
-    told: list[str] = []
-    current: BaseException | None = error
-    while current is not None:
-        text = " ".join(str(current).split())
-        if text and not any(text in earlier for earlier in told):
-            told.append(text)
-        if isinstance(current, LabError):
-            break
-        current = current.__cause__
-    return ": ".join(told) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -193,10 +193,14 @@ def test_a_sweep_shares_the_base_survives_a_failed_job_and_fills_one_experiment(
     (experiment,) = [e for e in client.search_experiments() if e.name == "pruning_lab"]
     everything = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in everything if "mlflow.parentRunId" not in run.data.tags]
-    runs = [run for run in everything if run is not parent]
-    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
+    jobs = [run for run in everything if run is not parent]
+    assert {run.data.tags["mlflow.parentRunId"] for run in jobs} == {parent.info.run_id}
+    runs = [run for run in jobs if run.info.status == "FINISHED"]
+    failed = [run for run in jobs if run.info.status == "FAILED"]
+    assert (len(runs), len(failed)) == (2, 2)
+    assert all("stop.flops=7" in run.data.tags["ended"] for run in failed)
     assert {run.info.run_name for run in runs} == {"l1 flops 0.6", "random flops 0.6"}
-    assert parent.data.metrics["jobs/finished"] == 2
+    assert (parent.data.metrics["jobs/finished"], parent.data.metrics["jobs/failed"]) == (2, 2)
     assert "l1 flops 0.6" in parent.data.tags["mlflow.note.content"]
     assert {run.data.params["importance"] for run in runs} == {"l1", "random"}
     assert len({run.data.tags["base_hash"] for run in runs}) == 1
@@ -243,7 +247,7 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on_and_goes_on(number: int, 
         _, told = process.communicate(timeout=100)
     assert process.returncode == 130
     (line,) = told.strip().splitlines()
-    assert line.startswith("interrupted; go on from its last step: python -m pruning_lab task=resume task.run=")
+    assert line.startswith("interrupted; go on with it: python -m pruning_lab task=resume task.run=")
     answer = run(tmp_path, *line.partition("pruning_lab ")[2].split())
     assert answer.returncode == 0, answer.stderr
     histories = [History.read(next(tmp_path.glob(f"{root}/runs/*/*/history.csv"))) for root in ("whole", "cut")]

@@ -18,3 +18,17 @@ def first_line(error: BaseException, longest: int = 160) -> str:
         return line
     end = longest // 3
     return f"{line[: longest - 1 - end]}…{line[-end:]}"
+
+
+def one_line(error: BaseException) -> str:
+    """An exception and what caused it, told once each, on one line."""
+    told: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        text = " ".join(str(current).split())
+        if text and not any(text in earlier for earlier in told):
+            told.append(text)
+        if isinstance(current, LabError):
+            break
+        current = current.__cause__
+    return ": ".join(told) or type(error).__name__

@@ -5,7 +5,6 @@ worker processes, nor on what was loaded before. So a run that is taken up again
 """
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -17,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.sharing import share
 from pruning_lab.data.augmentation import Augments
 from pruning_lab.data.batches import Batch, Normalizer, SplitBatches, Stack, Stored, carried, stacked
 from pruning_lab.data.cache import Cached
@@ -34,8 +34,8 @@ class Loaders:
     """All the batches a run needs.
 
     `workers` are processes that load ahead; 0 loads in this one, and `auto` starts some where they pay: for a GPU, on
-    a machine of more than two cores. `score_images` is how many training images `score_batches` gives unless it is
-    told otherwise. Raises LabError for numbers out of range.
+    a machine with more than two cores for each run that shares it. `score_images` is how many training images
+    `score_batches` gives unless it is told otherwise. Raises LabError for numbers out of range.
     """
 
     data: SegmentationData
@@ -122,7 +122,7 @@ class Loaders:
     def _workers_for(self, device_type: str) -> int:
         if not isinstance(self.workers, str):
             return self.workers
-        cores = _cores()
+        cores = share()
         return min(MOST_WORKERS, cores - 1) if device_type == "cuda" and cores > 2 else 0
 
     def _loader(
@@ -157,15 +157,18 @@ class TrainEpoch:
     def __iter__(self) -> Iterator[Batch]:
         return self.onward(len(self), torch.device("cpu"))
 
-    def onward(self, count: int, device: torch.device) -> Iterator[Batch]:
+    def onward(self, count: int, device: torch.device, skipped: int = 0) -> Iterator[Batch]:
         """Yield `count` batches on a device: this epoch's, and then those of the epochs after it.
 
         In one go, so that what loads ahead does not stop at the end of an epoch.
+
+        Args:
+            skipped: batches that come first and are not loaded.
         """
         loader = self._loader(device.type)
         order = loader.batch_sampler
         assert isinstance(order, _ShuffledBatches)
-        order.first_epoch, order.count = self.epoch, count
+        order.first_epoch, order.skipped, order.count = self.epoch, skipped, count
         # iter() at once: by the time that the first batch is asked for, the order may be another epoch's.
         return (self._normalize(*batch) for batch in carried(iter(loader), device))
 
@@ -204,21 +207,21 @@ class _BatchesInOrder(Sampler[list[int]]):
 
 
 class _ShuffledBatches(Sampler[list[tuple[int, int]]]):
-    """Lists of (epoch, index), epoch after epoch; the first one and the number of lists are set before each iteration.
+    """Lists of (epoch, index), epoch after epoch; the first one, and how many, are set before each iteration.
 
     Its length is that of one epoch.
     """
 
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
         self._seed, self._images, self._batch_size = seed, images, batch_size
-        self.first_epoch, self.count = 0, len(self)
+        self.first_epoch, self.skipped, self.count = 0, 0, len(self)
 
     def __len__(self) -> int:
         full, rest = divmod(self._images, self._batch_size)
         return full + (rest > 1 or (rest == 1 and full == 0))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return itertools.islice(self._endless(self.first_epoch), self.count)
+        return itertools.islice(self._endless(self.first_epoch), self.skipped, self.skipped + self.count)
 
     def _endless(self, first_epoch: int) -> Iterator[list[tuple[int, int]]]:
         for epoch in itertools.count(first_epoch):
@@ -240,8 +243,3 @@ def _quiet_worker(worker: int) -> None:
     """Keep each worker process to one core; torch sees to its own threads by itself."""
     # 0 means none: 1 would wait for the threads of the parent's pool, which a fork does not bring along.
     cv2.setNumThreads(0)
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,9 +10,11 @@ from torch import nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.base_losses import by_epoch, write_losses
+from pruning_lab.lab.start import TRAINING
 from pruning_lab.lab.step import progress, training_costs
 from pruning_lab.training.bases import base_hash, code_version, load_or_train
 from pruning_lab.training.compute import seed_everything
+from pruning_lab.training.drafts import TrainingDraft
 
 
 def hash_of_base(lab: Experiment) -> str:
@@ -37,21 +39,16 @@ def trained_base(lab: Experiment) -> tuple[str, nn.Module]:
         check_weights(model)
         return model
 
-    def train(model: nn.Module) -> dict[str, Any]:
-        losses: list[float] = []
-        with reporter.task("base", training.base.total_steps(len(batches(0)))) as task:
-            tell = progress(task)
-
-            def on_batch(loss: float) -> None:
-                losses.append(loss)
-                tell(loss)
-
-            report = training.base.train(
-                model, batches, loss=training.loss, settings=training.settings, on_batch=on_batch
-            )
-        return {**training_costs(report), "losses": by_epoch(losses, len(batches(0)))}
-
     bases = training.bases if training.base.reuse else None
+    draft = TrainingDraft((bases or lab.output.folder) / f".{digest}{TRAINING}", training.save_every)
+
+    def train(model: nn.Module) -> dict[str, Any]:
+        with reporter.task("base", training.base.total_steps(len(batches(0)))) as task:
+            report = training.base.train(
+                model, batches, loss=training.loss, settings=training.settings, on_batch=progress(task), draft=draft
+            )
+        return {**training_costs(report), "losses": by_epoch(report.losses, len(batches(0)))}
+
     model, info, kept = load_or_train(bases, digest, build, train)
     seconds = info["cost/recovery_seconds"]
     if losses := info.get("losses"):

@@ -27,13 +27,15 @@ from pruning_lab.lab.loop import begin
 from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.output.run_folder import Run
 from pruning_lab.lab.promise import BestWithinBudget, Last, Promise, Within
-from pruning_lab.lab.start import tracked
+from pruning_lab.lab.resume import to_the_end
+from pruning_lab.lab.start import TRAINING
 from pruning_lab.lab.state import RunState
-from pruning_lab.lab.step import finish_step, heal, progress, training_costs, validate
+from pruning_lab.lab.step import finish_step, heal, progress, rest, training_costs, validate
 from pruning_lab.models import UNet
 from pruning_lab.resources.counting import measure
 from pruning_lab.selection.stopping import All
 from pruning_lab.training.compute import seed_everything
+from pruning_lab.training.drafts import TrainingDraft
 
 WIDEST = 4096
 """Filters per level up to which a flat U-Net is searched."""
@@ -96,15 +98,18 @@ def train_longer(lab: Experiment, run: Run) -> dict[str, float]:
     """
     _check_base(lab, run)
     lab = _as_control("train_longer", lab, run, BestWithinBudget())
-    with tracked(lab.output):
-        state = begin(lab)
-        for row in run.history.rows[1:]:
+
+    def work(state: RunState) -> dict[str, float]:
+        for row in run.history.rows[1 + state.step :]:
+            rest(lab, state)
             final = "val/iou_before_recovery" not in row
             recovery = heal(lab, state, f"recovery {state.step + 1}", final=final)
             state.step += 1
             finish_step(lab, state, validate(lab, state) | recovery)
         state.ended = "recoveries"
         return close(lab, state, "trained longer")
+
+    return to_the_end(lab, work, lambda: begin(lab))
 
 
 def draw_weights(model: nn.Module, seed: int) -> None:
@@ -174,9 +179,10 @@ def _train_instead(
             of the base.
         builder: how the other network is built, where it is no part of the base.
     """
-    with tracked(lab.output):
-        state = begin(lab)
-        lab = replace(lab, model=replace(lab.model, builder=builder or lab.model.builder))
+    other = replace(lab, model=replace(lab.model, builder=builder or lab.model.builder))
+
+    def work(state: RunState) -> dict[str, float]:
+        rest(lab, state)
         state.model = lab.training.settings.place(network)
         if origin is None:
             graph = ChannelGraph.trace(network, lab.example())
@@ -189,8 +195,10 @@ def _train_instead(
         lab.output.reporter.say(f"{called}: {epochs:g} epochs, the {same} of base and recoveries of {run.folder}")
         report = _train_as_base(lab, state, called, epochs)
         state.step, state.ended = 1, same
-        finish_step(lab, state, validate(lab, state) | report)
-        return close(lab, state, called)
+        finish_step(other, state, validate(other, state) | report)
+        return close(other, state, called)
+
+    return to_the_end(lab, work, lambda: begin(lab))
 
 
 def _graph_of_what_is_left(graph: ChannelGraph, folder: Path) -> ChannelGraph:
@@ -206,8 +214,11 @@ def _graph_of_what_is_left(graph: ChannelGraph, folder: Path) -> ChannelGraph:
 def _train_as_base(lab: Experiment, state: RunState, called: str, epochs: float) -> Row:
     part, batches = lab.training, lab.loaders().train_loader
     training = replace(part.base, epochs=epochs, steps=None)
+    draft = TrainingDraft(lab.output.folder / f".{called.replace(' ', '_')}{TRAINING}", part.save_every)
     with lab.output.reporter.task(called, training.total_steps(len(batches(0)))) as task:
-        report = training.train(state.model, batches, loss=part.loss, settings=part.settings, on_batch=progress(task))
+        report = training.train(
+            state.model, batches, loss=part.loss, settings=part.settings, on_batch=progress(task), draft=draft
+        )
     return training_costs(report)
 
 

@@ -29,6 +29,7 @@ from pruning_lab.selection.stopping import StopRule
 from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.distillation import Distillation
 from pruning_lab.training.losses import Loss
+from pruning_lab.training.progress import check_pace
 from pruning_lab.training.recovery import BaseTraining, Recovery
 
 
@@ -87,6 +88,10 @@ class TrainingPart:
         base_recipe: plain data that, with the data's fingerprint, determines the trained base.
         seed: of all that a run draws after its base.
         deterministic: ask torch for the deterministic form of every operation.
+        save_every: optimizer steps between two saves within a training; `auto`: as often as costs 2 % of its time at
+            most; None: never.
+        threads: (what an earlier process took, or None) -> what to say, if anything; is called before each step and
+            sets the number of threads.
     """
 
     loss: Loss
@@ -98,6 +103,11 @@ class TrainingPart:
     base_recipe: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     deterministic: bool = False
+    save_every: int | str | None = "auto"
+    threads: Callable[..., str] = field(default=lambda earlier=None: "")
+
+    def __post_init__(self) -> None:
+        check_pace(self.save_every)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from pruning_lab.common.claims import claimed
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import score as method_scores
 from pruning_lab.lab.base_model import trained_base
@@ -21,7 +22,7 @@ from pruning_lab.lab.room import check_room
 from pruning_lab.lab.saved_state import sweep_up
 from pruning_lab.lab.saving import try_saving
 from pruning_lab.lab.snapshots import Snapshots
-from pruning_lab.lab.start import announce, tracked
+from pruning_lab.lab.start import announce, mark_done, set_threads, start_anew, tracked
 from pruning_lab.lab.state import RunState
 from pruning_lab.lab.step import Counted, cut_off, finish_step, heal, prove_cut, rest, validate
 from pruning_lab.lab.weighing import costs_of
@@ -34,11 +35,16 @@ from pruning_lab.training.loop import NonFiniteLossError
 def prune(lab: Experiment) -> dict[str, float]:
     """Train or fetch the base, prune it step by step until the budget is met, and keep the most promising model.
 
+    What an earlier run left in the folder makes way; `resume.prune` goes on with it instead.
+
     Returns:
         the run's summary: `best/val_iou`, `best/flops_fraction`, `test/iou`, ...
     """
-    with tracked(lab.output):
-        return go_on(lab, begin(lab))
+    with claimed(lab.output.folder):
+        with tracked(lab.output):
+            summary = go_on(lab, begin(lab))
+        mark_done(lab.output, summary)
+    return summary
 
 
 def go_on(lab: Experiment, state: RunState, before_step: Callable[[], None] | None = None) -> dict[str, float]:
@@ -56,8 +62,8 @@ def go_on(lab: Experiment, state: RunState, before_step: Callable[[], None] | No
     except NonFiniteLossError as error:
         failure, state.ended = error, str(error)
     summary = close(lab, state)
-    sweep_up(lab.output.folder)
     if failure is not None:
+        sweep_up(lab.output.folder)
         raise failure
     return summary
 
@@ -68,13 +74,16 @@ def descend(lab: Experiment, state: RunState, before_step: Callable[[], None] | 
     Args:
         before_step: is called before each step.
     """
-    while True:
+    if state.half:
+        finish_step(lab, state, recover(lab, state))
+    while not state.ended:
         state.ended = reason_to_end(lab, state)
         rest(lab, state)
         if state.ended:
             return
         if before_step is not None:
             before_step()
+        set_threads(lab)
         scores, spent = score(lab, state)
         choice = choose(lab, state, scores)
         if not bool(choice.groups.any()):
@@ -89,7 +98,8 @@ def begin(lab: Experiment) -> RunState:
     Raises:
         LabError: the model could not be kept, or the rehearsal failed; nothing is trained then.
     """
-    sweep_up(lab.output.folder)
+    start_anew(lab.output.folder)
+    set_threads(lab)
     deterministic(lab.training.deterministic)
     announce(lab)
     check_room(lab)
@@ -153,6 +163,12 @@ def advance(lab: Experiment, state: RunState, choice: Choice, spent: Row) -> Row
     Returns:
         the step's row, but for what the network costs now.
     """
+    state.half = damage(lab, state, choice, spent)
+    return recover(lab, state)
+
+
+def damage(lab: Experiment, state: RunState, choice: Choice, spent: Row) -> Row:
+    """The first half of a step, up to its recovery; returns what is known of the step by then."""
     started = time.perf_counter()
     if dict(choice.preference) != state.preference:
         state.preference = dict(choice.preference)
@@ -162,29 +178,36 @@ def advance(lab: Experiment, state: RunState, choice: Choice, spent: Row) -> Row
     cut = cut_off(state, choice.groups)
     repair = compensate(lab, state, uncut)
     after_cut = validate(lab, state)
-    recovery = heal(lab, state, f"recovery {state.step + 1}", final=False)
-    row = validate(lab, state)
-    seconds = after_cut["cost/validation_seconds"] + row["cost/validation_seconds"]
-    state.step += 1
     return {
-        **row,
         **{f"val/{name}_before_recovery": after_cut[f"val/{name}"] for name in ("iou", "loss")},
-        **recovery,
         **{f"selection/prefer_{name}": value for name, value in state.preference.items()},
         "selection/groups_removed": float(choice.groups.sum()),
         **spent,
         **proof,
         **cut,
         **repair,
-        "cost/validation_seconds": seconds,
+        "cost/validation_seconds": after_cut["cost/validation_seconds"],
         "cost/step_seconds": time.perf_counter() - started + spent["cost/score_seconds"],
     }
 
 
+def recover(lab: Experiment, state: RunState) -> Row:
+    """The second half of a step: train, and validate. Returns the whole row, but for what the network costs now."""
+    started = time.perf_counter()
+    before = 0.0 if state.training is None else state.training.seconds
+    recovery = heal(lab, state, f"recovery {state.step + 1}", final=False)
+    row, half = validate(lab, state), state.half
+    state.step, state.half = state.step + 1, {}
+    seconds = before + time.perf_counter() - started
+    spent = {"cost/validation_seconds": row["cost/validation_seconds"], "cost/step_seconds": seconds}
+    return {**row, **recovery, **half, **{name: half[name] + value for name, value in spent.items()}}
+
+
 def recover_at_end(lab: Experiment, state: RunState) -> None:
     """The long, final recovery; it gets a row of its own after the last step's."""
-    if lab.training.recovery.total_steps(len(lab.loaders().train_loader(0)), final=True) == 0:
+    if state.recovered or lab.training.recovery.total_steps(len(lab.loaders().train_loader(0)), final=True) == 0:
         return
     recovery = heal(lab, state, "final recovery", final=True)
-    state.step += 1
+    state.step, state.recovered = state.step + 1, True
     finish_step(lab, state, validate(lab, state) | recovery)
+    rest(lab, state)

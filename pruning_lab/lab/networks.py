@@ -50,24 +50,3 @@ def reduced(
     graph, gone = copy.copy(graph), groups_gone(graph, kept)
     cut(model, graph, gone, optimizer)
     return model, graph
-
-
-def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer once, on the CPU, also buffers that a state dict leaves out."""
-    named = [*model.named_parameters(), *model.named_buffers()]
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in named}
-
-
-@torch.no_grad()
-def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors that `tensors_of` gave into a network of the same shapes.
-
-    Raises:
-        LabError: they are another network's.
-    """
-    named = dict([*model.named_parameters(), *model.named_buffers()])
-    strange = sorted(named.keys() ^ tensors.keys()) or [n for n in named if named[n].shape != tensors[n].shape]
-    if strange:
-        raise LabError(f"{strange[0]} is not the same in the network and in its saved weights")
-    for name, tensor in named.items():
-        tensor.copy_(tensors[name])

@@ -6,22 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pruning_lab.common.errors import LabError
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.loop import begin, go_on
 from pruning_lab.lab.output.base_losses import read_losses, write_losses
-from pruning_lab.lab.saved_state import sweep_up
-from pruning_lab.lab.start import announce, tracked
+from pruning_lab.lab.resume import to_the_end
+from pruning_lab.lab.saved_state import save_state, saved_state
+from pruning_lab.lab.start import TRAINING, announce
 from pruning_lab.lab.state import RunState
 from pruning_lab.lab.step import logged
 from pruning_lab.lab.weighing import costs_of
-from pruning_lab.training.compute import set_random_state
+from pruning_lab.training.compute import deterministic, set_random_state
+
+SHARED = f".shared{TRAINING}"
+"""Folder in a budget's run folder: where the budget before it leaves the way of both."""
 
 
 def prune_to_each(labs: Sequence[Experiment]) -> list[dict[str, float]]:
     """Prune to several budgets, and take the steps that they share once.
 
     Every budget ends as a run of its own, with its own last step and final recovery; it is the run that `prune` makes
-    of it alone.
+    of it alone. Budgets that are done stay as they are, and one that was cut short goes on where it was.
 
     Args:
         labs: differ in their stop rules, folders and trackers alone. Each budget is tighter than the one before it,
@@ -32,17 +37,26 @@ def prune_to_each(labs: Sequence[Experiment]) -> list[dict[str, float]]:
     """
     fork: Fork | None = None
     summaries = []
-    for lab in labs:
-        with tracked(lab.output):
-            state = begin(lab) if fork is None else take_over(lab, fork)
-            if lab is labs[-1]:
-                summaries.append(go_on(lab, state))
-            else:
-                forks = _Forks(lab, state)
-                forks.remember()
-                summaries.append(go_on(lab, state, before_step=forks.remember))
-                fork = forks.last
+    for place, lab in enumerate(labs):
+        before = labs[place - 1].output.folder if place else None
+        forks = _Forks(lab, labs[place + 1] if place + 1 < len(labs) else None)
+        summaries.append(_prune(lab, fork, before, forks))
+        fork = forks.last
     return summaries
+
+
+def _prune(lab: Experiment, fork: Fork | None, before: Path | None, forks: _Forks) -> dict[str, float]:
+    """One budget: from where its run stands, else from where the budget before it left the common way."""
+
+    def start() -> RunState:
+        shared = fork if fork is not None or before is None else _fork_on_disk(lab, before)
+        return begin(lab) if shared is None else take_over(lab, shared)
+
+    def work(state: RunState) -> dict[str, float]:
+        forks.remember(state)
+        return go_on(lab, state, before_step=lambda: forks.remember(state))
+
+    return to_the_end(lab, work, start)
 
 
 @dataclass(frozen=True)
@@ -54,20 +68,40 @@ class Fork:
 
 
 class _Forks:
-    """Remembers the state at the start of a run, and then that before each of its steps; the last one counts."""
+    """Remembers the state at the start of a run, and then that before each of its steps; the last one counts.
 
-    def __init__(self, lab: Experiment, state: RunState) -> None:
-        self._folder, self._state = lab.output.folder, state
+    It is also written into the next budget's folder, so that the steps are not lost with this process.
+    """
+
+    def __init__(self, lab: Experiment, following: Experiment | None) -> None:
+        self._lab, self._following = lab, following
         self.last: Fork | None = None
 
-    def remember(self) -> None:
-        self.last = Fork(self._state.fork(), self._folder)
+    def remember(self, state: RunState) -> None:
+        if self._following is None or state.half or state.ended:
+            return
+        own, others = self._lab.output.folder, self._following.output.folder
+        self.last = Fork(state.fork(), own)
+        try:
+            save_state(state, others / SHARED, like=own)
+        except (LabError, OSError) as error:
+            self._lab.output.reporter.warn(f"the steps shared with {others} are not saved: {error}")
+
+
+def _fork_on_disk(lab: Experiment, before: Path) -> Fork | None:
+    """What an earlier process left for this budget. Without it the budget starts from its base, to the same end."""
+    try:
+        saved = saved_state(lab.output.folder / SHARED)
+        return None if saved is None else Fork(saved.restore(lab), before)
+    except LabError as error:
+        lab.output.reporter.warn(f"steps shared with {before} are taken again: {error}")
+        return None
 
 
 def take_over(lab: Experiment, fork: Fork) -> RunState:
     """Another run's step as the start of this run, as if this one had come here by itself."""
     state, tracker = fork.state, lab.output.tracker
-    sweep_up(lab.output.folder)
+    deterministic(lab.training.deterministic)
     announce(lab)
     if losses := read_losses(fork.folder):
         write_losses(lab.output.folder, losses)

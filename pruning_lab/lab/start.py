@@ -1,19 +1,21 @@
-"""How a run opens: in the tracking store, with the data it works on and a picture of it. Knows nothing of pruning."""
+"""How a run opens and closes: in its folder, in the tracking store, with its data. Knows nothing of pruning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from pruning_lab.common.errors import LabError, first_line
+from pruning_lab.common.claims import LOCK, claimed
+from pruning_lab.common.errors import first_line
+from pruning_lab.common.marks import BEGUN, DONE, FAILED, read_mark, remove_mark, write_mark
 from pruning_lab.lab.experiment import Experiment, OutputPart
 from pruning_lab.lab.output.samples import augmented_samples
+from pruning_lab.lab.saved_state import sweep_up
 
-LOCK = ".lock"
-"""File in a run's folder while a process works there."""
+TRAINING = ".training"
+"""How folders end that hold a training that goes on."""
 
 SAMPLES = 8
 """Augmented images in the picture at the start of a run."""
@@ -30,7 +32,9 @@ def tracked(output: OutputPart, run_id: str | None = None) -> Iterator[None]:
         LabError: another process works in the run's folder.
     """
     with claimed(output.folder):
+        write_mark(output.folder, BEGUN, {"run_id": run_id or ""})
         output.tracker.start(output.opening, run_id)
+        write_mark(output.folder, BEGUN, {"run_id": output.tracker.run_id})
         if output.tracker.address:
             output.reporter.say(f"tracked: {output.tracker.address}")
         try:
@@ -44,24 +48,47 @@ def tracked(output: OutputPart, run_id: str | None = None) -> Iterator[None]:
         output.tracker.finish("FINISHED")
 
 
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run's folder; the system lets them in when this one is killed.
+def begun(folder: Path) -> str | None:
+    """The tracking store's name for the run that was begun in a folder and is not done; None where none was."""
+    mark = read_mark(folder, BEGUN)
+    return None if mark is None else str(mark["run_id"])
 
-    Raises:
-        LabError: one is in there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise LabError(f"another process works in {folder}; wait for its end, or give another folder") from None
-    try:
-        yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)
-        lock.release()
+
+def done(folder: Path) -> dict[str, float] | None:
+    """The summary of a run that is done; None where it is not."""
+    mark = read_mark(folder, DONE)
+    return None if mark is None else dict(mark["summary"])
+
+
+def mark_done(output: OutputPart, summary: Mapping[str, float]) -> None:
+    """Nothing is left to do: say so, and remove what only a run that goes on needs."""
+    about = {"commit": output.commit, "run_id": output.tracker.run_id}
+    write_mark(output.folder, DONE, {"summary": dict(summary), **about})
+    remove_mark(output.folder, BEGUN)
+    remove_mark(output.folder, FAILED)
+    sweep_up(output.folder)
+    sweep_drafts(output.folder, of_trainings=True)
+
+
+def start_anew(folder: Path) -> None:
+    """Forget what an earlier run in this folder left for its way on."""
+    remove_mark(folder, DONE)
+    sweep_up(folder)
+
+
+def sweep_drafts(folder: Path, of_trainings: bool = False) -> None:
+    """Remove half-written files that a killed process left in a run's folder; trainings too where none goes on."""
+    for path in folder.glob(".*"):
+        if path.is_dir() and (of_trainings or not path.name.endswith(TRAINING)):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file() and path.name != LOCK:
+            path.unlink(missing_ok=True)
+
+
+def set_threads(lab: Experiment, earlier: int | None = None) -> None:
+    """Take as many threads as the run may have now, and say so where that is news."""
+    if line := lab.training.threads(earlier):
+        lab.output.reporter.say(line)
 
 
 def announce(lab: Experiment) -> None:

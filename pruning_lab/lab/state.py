@@ -1,4 +1,4 @@
-"""All that a run needs to go on between two steps, in one object. Knows no config and no tracking."""
+"""All that a run needs to go on, in one object. Knows no config and no tracking."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from pruning_lab.lab.snapshots import Snapshots
 from pruning_lab.resources.counting import Resources
 from pruning_lab.selection.floors import LayerFloors
 from pruning_lab.training.compute import random_state
+from pruning_lab.training.progress import Progress
 
 
 @dataclass
 class RunState:
-    """A run between two steps. The loop advances it; the experiment that it belongs to never changes.
+    """A run between two steps, or within a recovery. The loop advances it; its experiment never changes.
 
     Attributes:
         base: the trained, unpruned model, on the CPU; never changed.
@@ -35,6 +36,9 @@ class RunState:
         timed: columns of latency of the network as it is; empty where it was not timed.
         ended: why the run ended: `budget`, `floors`, `max_steps`, or an error's text; for a control, which allowance it
             has spent: `epochs`, `compute` or `recoveries`. Empty while it goes on.
+        recovered: whether the final recovery is done.
+        half: of a step that is cut and not recovered yet, all that is known; empty between two steps.
+        training: how far a recovery was when the run was cut short; None once it goes on.
         random: the state of all generators after the last step.
     """
 
@@ -55,6 +59,9 @@ class RunState:
     unmet: frozenset[str] = frozenset()
     timed: Row = field(default_factory=dict)
     ended: str = ""
+    recovered: bool = False
+    half: Row = field(default_factory=dict)
+    training: Progress | None = None
     random: dict[str, Any] = field(default_factory=random_state)
 
     def fork(self) -> RunState:

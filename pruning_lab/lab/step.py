@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ from pruning_lab.lab.weighing import weigh
 from pruning_lab.training.compute import random_state
 from pruning_lab.training.distillation import objective_of
 from pruning_lab.training.loop import TrainReport
+from pruning_lab.training.progress import Keeper, Progress
 
 TOLERANCE = 1e-4
 """Largest difference between the cut and the masked model, relative to the output, that counts as exact in float32."""
@@ -76,7 +78,9 @@ def heal(lab: Experiment, state: RunState, name: str, final: bool) -> Row:
     objective = objective_of(
         training.distillation, training.loss, state.base, state.model, state.graph, training.settings
     )
+    start, state.training = state.training, None
     with lab.output.reporter.task(name, training.recovery.total_steps(len(batches(0)), final=final)) as task:
+        task.advance(0 if start is None else start.steps)
         report = training.recovery.heal(
             state.model,
             state.optimizer,
@@ -86,6 +90,8 @@ def heal(lab: Experiment, state: RunState, name: str, final: bool) -> Row:
             first_epoch=state.epoch,
             settings=training.settings,
             on_batch=progress(task),
+            start=start,
+            keeper=Keeper(partial(_keep, lab, state), training.save_every),
         )
     state.epoch += math.ceil(report.epochs)
     return training_costs(report)
@@ -123,12 +129,21 @@ def finish_step(lab: Experiment, state: RunState, row: Row) -> Row:
 
 
 def rest(lab: Experiment, state: RunState) -> None:
-    """Save the state between two steps; a run that can't be saved goes on, with a warning."""
+    """Save the state; a run that can't be saved goes on, with a warning."""
     try:
         save_state(state, lab.output.folder, lab.output.tracker.run_id)
     except (LabError, OSError) as error:
         what = disk_trouble(error, lab.output.folder) if isinstance(error, OSError) else error
         lab.output.reporter.warn(f"step {state.step} is not saved, so the run can't be taken up from there: {what}")
+
+
+def _keep(lab: Experiment, state: RunState, progress: Progress) -> None:
+    """Save the state within a recovery."""
+    state.training = progress
+    try:
+        rest(lab, state)
+    finally:
+        state.training = None
 
 
 def logged(row: Mapping[str, float]) -> Row:

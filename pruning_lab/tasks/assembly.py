@@ -1,4 +1,4 @@
-"""From a checked config to the experiment that it describes, and from a run's summary to a task's number."""
+"""From a checked config to the experiment that it describes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch import nn
 
 from pruning_lab import __version__
 from pruning_lab.checkpoint import Builder
+from pruning_lab.common.commit import git_commit
 from pruning_lab.common.errors import LabError
 from pruning_lab.data import SegmentationData, augmentation_of
 from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
-from pruning_lab.lab.output.commit import git_commit
 from pruning_lab.lab.output.console import ConsoleReporter
 from pruning_lab.lab.output.history import SUMMARY
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
 from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain, write_config
 from pruning_lab.tasks.naming import ordered, run_name, sweep_of, typed_for
-from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.training.compute import ComputeSettings
+from pruning_lab.training.threads import Threads
 
 BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm", "drop_unused")
 """What of the config goes into a trained base; the data's fingerprint, the batch size and the code come on top."""
@@ -51,11 +51,15 @@ def prepared_data(config: DictConfig) -> SegmentationData:
     """
     if config.returns not in SUMMARY:
         raise LabError(f"returns={config.returns} is no summary metric of a run; use one of {', '.join(SUMMARY)}")
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    threads_of(config)()
     data: SegmentationData = build(config.data)
     fill_from_data(config, data)
     return data
+
+
+def threads_of(config: DictConfig) -> Threads:
+    """What sets the number of threads, as a config says."""
+    return Threads(config.threads, steady=config.deterministic)
 
 
 def assemble(config: DictConfig, data: SegmentationData, folder: Path, choices: Mapping[str, Any]) -> Experiment:
@@ -89,6 +93,8 @@ def _training_part(config: DictConfig) -> TrainingPart:
         base_recipe=_base_recipe(config),
         seed=config.seed,
         deterministic=config.deterministic,
+        save_every=config.save_every,
+        threads=threads_of(config),
     )
 
 
@@ -162,11 +168,3 @@ def _base_recipe(config: DictConfig) -> dict[str, Any]:
 
 def _command() -> str:
     return "python -m pruning_lab " + shlex.join(sys.argv[1:])
-
-
-def returned(config: DictConfig, summary: Mapping[str, float]) -> Outcome:
-    """What a run's summary makes of a task. Raises LabError where `returns` names none of its metrics."""
-    if config.returns not in summary:
-        raise LabError(f"returns={config.returns} is not in the run's summary; use one of {', '.join(sorted(summary))}")
-    met = summary.get("budget_met")
-    return Outcome(summary[config.returns], None if met is None else bool(met))

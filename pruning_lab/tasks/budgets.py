@@ -11,12 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.files import write_atomically
+from pruning_lab.common.marks import DONE, write_mark
 from pruning_lab.lab.output.run_folder import HYDRA_FOLDER
 from pruning_lab.lab.several_budgets import prune_to_each
 from pruning_lab.resources.table import COUNTED
 from pruning_lab.tasks.assembly import fill_from_data, prepared_data
-from pruning_lab.tasks.outcome import Outcome
-from pruning_lab.tasks.prune import pruning_of, returned
+from pruning_lab.tasks.config import write_config
+from pruning_lab.tasks.outcome import Outcome, returned
+from pruning_lab.tasks.prune import pruning_of
 
 PRUNE = {"_target_": "pruning_lab.tasks.prune.prune", "_partial_": True}
 """The task of each budget's run, as conf/task/prune.yaml has it."""
@@ -43,7 +45,10 @@ def budgets(config: DictConfig, folder: Path, choices: Mapping[str, Any], limits
         place = folder / f"{name}_{each.stop[name]:g}"
         experiments.append(pruning_of(each, data, place, {**choices, "task": "prune"}))
         _copy_record(folder, place)
-    return returned(config, prune_to_each(experiments)[-1])
+    write_config(config, folder)
+    summary = prune_to_each(experiments)[-1]
+    write_mark(folder, DONE, {"summary": summary})
+    return returned(config, summary)
 
 
 def _resource(config: DictConfig) -> str:

@@ -21,8 +21,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.common.files import write_atomically
+from pruning_lab.tasks.job_names import register_names
 from pruning_lab.tasks.mistakes import own_frame
 from pruning_lab.tasks.outcome import Outcome
+from pruning_lab.tasks.plugins import PLUGINS
 from pruning_lab.tasks.values import annotations_of, check_known, check_ranges, check_value
 
 BUILT_EARLY = (
@@ -68,6 +70,8 @@ class LabConfig:
     seed: int = MISSING
     device: str = MISSING
     threads: int | None = None
+    save_every: Any = "auto"
+    rerun: bool = False
     precision: str = MISSING
     channels_last: bool = MISSING
     clip_norm: float | None = None
@@ -83,9 +87,21 @@ class LabConfig:
     returns: str = MISSING
 
 
+@dataclass
+class SweepConfig:
+    """What the sweep of `sweeper.py` takes: the same as Hydra's own plain one."""
+
+    _target_: str = f"{PLUGINS}.Sweep"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+
+
 def register_schema() -> None:
-    """Make the schema known to Hydra under the name that stands first in conf/config.yaml."""
-    ConfigStore.instance().store(name="lab_schema", node=LabConfig)
+    """Make known to Hydra what conf/config.yaml speaks of: the schema, the sweep, and the names of jobs."""
+    store = ConfigStore.instance()
+    store.store(name="lab_schema", node=LabConfig)
+    store.store(group="hydra/sweeper", name="resumable", node=SweepConfig, provider="pruning_lab")
+    register_names()
 
 
 def conf_folder() -> Path:

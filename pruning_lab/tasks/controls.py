@@ -13,9 +13,9 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.importance.controls.at_widths import RandomAtWidths
 from pruning_lab.lab import controls
 from pruning_lab.lab.output.run_folder import Run, read_run
-from pruning_lab.tasks.assembly import BASE_KEYS, experiment_of, returned
+from pruning_lab.tasks.assembly import BASE_KEYS, experiment_of
 from pruning_lab.tasks.config import leaves, plain
-from pruning_lab.tasks.outcome import Outcome
+from pruning_lab.tasks.outcome import Outcome, returned
 
 SHARED_KEYS = (*BASE_KEYS, "recovery", "distillation", "selection", "max_steps")
 """What a control that goes through the steps of a run shares with it."""

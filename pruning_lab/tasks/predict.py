@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
@@ -24,6 +23,7 @@ from pruning_lab.lab.prediction import Prediction, Predictor
 from pruning_lab.tasks.image_search import Found, image_files, pages_of, reading_of, stored_pixels
 from pruning_lab.tasks.mask_values import MaskWriter, as_png, mask_writer
 from pruning_lab.training.compute import ComputeSettings
+from pruning_lab.training.threads import Threads
 
 CONFIG = "config.yaml"
 
@@ -50,8 +50,7 @@ def predict(
         LabError: no image is found, the model can't be loaded, or some images could not be predicted; each of these is
             told in a line of its own, and the masks of the others are written.
     """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    Threads(config.threads)()
     reporter = ConsoleReporter()
     files = image_files(images)
     model, data = checkpoint_folder(run), data_of_run(run)

@@ -12,16 +12,16 @@ from omegaconf import DictConfig
 from pruning_lab.data import SegmentationData
 from pruning_lab.importance.controls.at_widths import RandomAtWidths
 from pruning_lab.lab import controls
-from pruning_lab.lab import loop as lab
+from pruning_lab.lab import resume as lab
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.run_folder import RANDOM_CONTROLS
-from pruning_lab.tasks.assembly import prepared_data, recorded, returned
+from pruning_lab.tasks.assembly import prepared_data, recorded
 from pruning_lab.tasks.controls import SHARED_KEYS, run_to_compare_with
-from pruning_lab.tasks.outcome import Outcome
+from pruning_lab.tasks.outcome import Outcome, returned
 
 
 def prune(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Outcome:
-    """Prune a network; returns the summary metric that `returns` names."""
+    """Prune a network, from where the run in the folder stands; returns the summary metric that `returns` names."""
     return returned(config, lab.prune(pruning_of(config, prepared_data(config), folder, choices)))
 
 

@@ -1,4 +1,4 @@
-"""`task=resume`: goes on with a pruning that was cut short, by the record in its folder. Knows no step of it."""
+"""`task=resume`: goes on with a run that was cut short, by the record in its folder. Knows no step of it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,37 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from pruning_lab.common.claims import claimed
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.marks import BEGUN, DONE, read_mark
 from pruning_lab.lab.output.run_folder import choices_of, read_config
-from pruning_lab.lab.resume import resume as resume_run
-from pruning_lab.lab.saved_state import saved_state
-from pruning_lab.tasks.assembly import prepared_data, returned
+from pruning_lab.tasks.config import build
 from pruning_lab.tasks.outcome import Outcome
-from pruning_lab.tasks.prune import pruning_of
 
 
 def resume(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: str) -> Outcome:
-    """Go on with a run from its last saved step; returns what the task of that run would have returned.
+    """Go on with a run from what it saved last; returns what the task of that run would have returned.
 
     Args:
         run: the run's folder. All settings are those of its config; of this task's config none counts.
 
     Raises:
-        LabError: the folder holds no saved state.
+        LabError: no run was begun in the folder.
     """
     place = Path(run).absolute()
-    saved_state(place)
-    own: Any = OmegaConf.create(dict(read_config(place / "config.yaml")))
-    return returned(own, resume_run(pruning_of(own, prepared_data(own), place, choices_of(place))))
+    if not place.is_dir():
+        raise LabError(f"task.run={run} is no folder; give the folder of a run")
+    with claimed(place):
+        if read_mark(place, DONE) is not None:
+            print(f"{run} is done: there is nothing to go on with", flush=True)
+            return Outcome()
+        if not (place / "config.yaml").is_file() or not _was_begun(place):
+            raise LabError(f"{run} holds no saved state of a run; give the folder of a run that was cut short")
+        own: Any = OmegaConf.create(dict(read_config(place / "config.yaml")))
+        outcome: Outcome = build(own.task)(own, place, choices_of(place))
+    return outcome
+
+
+def _was_begun(place: Path) -> bool:
+    """Whether a run was begun here, or below here where the task makes several."""
+    return any(read_mark(folder, BEGUN) is not None for folder in (place, *(p for p in place.iterdir() if p.is_dir())))

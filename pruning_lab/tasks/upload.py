@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from pruning_lab.common.claims import HeldError, claimed
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output.journal import FOLDER, Journal
 from pruning_lab.lab.output.mlflow import Uploaded, summarize
@@ -17,7 +18,6 @@ from pruning_lab.lab.output.mlflow import upload as send
 from pruning_lab.lab.output.mlflow.store import address_of
 from pruning_lab.lab.output.run_folder import read_config
 from pruning_lab.lab.output.sweep_record import from_plain
-from pruning_lab.lab.start import claimed
 
 NOT_SEARCHED = {"mlartifacts", "bases"}
 """Folders beside the runs: copies for the tracking store, and trained bases."""
@@ -79,9 +79,7 @@ def _upload_all_of(place: Path, uri: str | None) -> Iterator[str]:
                 done = send(journal, uri_of(journal, uri))
                 if not done.nothing:
                     yield _told(done)
-    except LabError as error:
-        if "another process works in" not in str(error):
-            raise
+    except HeldError:
         yield "still at work, and sends its own"
 
 

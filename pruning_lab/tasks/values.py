@@ -153,7 +153,7 @@ BYTES_PER_NUMBER = 4
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "threads": (
         lambda value: value is None or 1 <= value <= most_threads(),
-        f"at least 1 and at most {most_threads()} on this machine, or null to let torch decide",
+        f"at least 1 and at most {most_threads()} on this machine, or null for a share of the machine",
     ),
     "max_steps": (lambda value: value is None or value >= 0, "at least 0, or null for as many as the budget takes"),
     "seed": (lambda value: 0 <= value < 2**32, "at least 0 and below 2**32"),

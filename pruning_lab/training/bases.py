@@ -27,7 +27,9 @@ _log = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
 _MAKES_A_BASE = ("data/", "models/", "training/", "surgery/unused.py")
-_LEAVES_A_BASE_ALONE = ("training/bases.py", "training/distillation.py")
+_LEAVES_A_BASE_ALONE = tuple(
+    f"training/{name}.py" for name in ("bases", "distillation", "drafts", "progress", "saved_files", "threads")
+)
 
 
 def base_hash(parts: dict[str, Any]) -> str:
@@ -70,7 +72,8 @@ def load_or_train(
     """The trained base: the kept one where there is one, else trained now and kept.
 
     However many processes ask for the same base at once, one trains it and the others wait. What comes back
-    was read from disk in either case, so that a run can't tell whether it trained its base itself.
+    was read from disk in either case, so that a run can't tell whether it trained its base itself. Drafts,
+    `.DIGEST.*` in the folder, leave when the base is there.
 
     A trained base that can't be written, as on a full disk, is not lost: a warning is logged, and it comes back.
 
@@ -101,6 +104,7 @@ def load_or_train(
     try:
         found = _read(entry, digest, build)
         if found is not None:
+            _sweep_drafts(bases, digest)
             return *found, True
         model = build()
         told = train(model)
@@ -110,6 +114,7 @@ def load_or_train(
             _log.warning("The base is not kept, and the run goes on with it: %s.", disk_trouble(problem, bases))
             return model, told, False
         stored = _read(entry, digest, build)
+        _sweep_drafts(bases, digest)
     finally:
         lock.release()
     if stored is None:
@@ -162,6 +167,11 @@ def _write(entry: Path, digest: str, model: nn.Module, info: dict[str, Any]) -> 
             shutil.rmtree(entry)
         os.replace(draft, entry)
     finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _sweep_drafts(bases: Path, digest: str) -> None:
+    for draft in bases.glob(f".{digest}.*"):
         shutil.rmtree(draft, ignore_errors=True)
 
 

@@ -3,19 +3,23 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.training.compute import ComputeSettings
+from pruning_lab.common.stopping import asked, held_back
+from pruning_lab.training.compute import ComputeSettings, random_state, set_random_state
 from pruning_lab.training.losses import Loss
+from pruning_lab.training.progress import Keeper, Progress
 from pruning_lab.training.schedules import SchedulerFactory, make_scheduler
-from pruning_lab.training.stepping import NonFiniteError, Objective, Trainee, stepper_for
+from pruning_lab.training.stepping import NonFiniteError, Objective, Stepper, Trainee, stepper_for
 
 LoaderForEpoch = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
 OnBatch = Callable[[float], None]
@@ -25,8 +29,11 @@ OnBatch = Callable[[float], None]
 class GoesOn(Protocol):
     """An epoch whose loader can run on into the next one without a stop."""
 
-    def onward(self, count: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-        """`count` batches on the device: this epoch's, and then those of the epochs after it."""
+    def onward(self, count: int, device: torch.device, skipped: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """`count` batches on the device: this epoch's, and then those of the epochs after it.
+
+        As many as `skipped` come first and are left out.
+        """
 
 
 class NonFiniteLossError(LabError):
@@ -46,15 +53,20 @@ class TaskLoss:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What one training spent and reached. `mean_loss` is NaN when no step was taken."""
+    """What one training spent and reached; `losses` has one for each step."""
 
     epochs: float
     steps: int
     images: int
     seconds: float
-    mean_loss: float
+    losses: Sequence[float]
     learning_rate_start: float
     learning_rate_end: float
+
+    @property
+    def mean_loss(self) -> float:
+        """NaN when no step was taken."""
+        return math.fsum(self.losses) / self.steps if self.steps else math.nan
 
 
 def total_steps(epochs: float | None, steps: int | None, batches_per_epoch: int) -> int:
@@ -86,6 +98,8 @@ def train(
     first_epoch: int = 0,
     settings: ComputeSettings | None = None,
     on_batch: OnBatch | None = None,
+    start: Progress | None = None,
+    keeper: Keeper | None = None,
 ) -> TrainReport:
     """Trains the model in place and leaves it in training mode, on the device of the settings.
 
@@ -96,8 +110,11 @@ def train(
         epochs, steps: the length, see `total_steps`.
         first_epoch: number of the first epoch, so that each training of a run sees other shuffles.
         on_batch: called with the loss after each step.
+        start: where an earlier process left this training; model and optimizer are as it left them.
+        keeper: saves the training while it goes on; where it is asked to stop, it is saved first.
 
     Raises:
+        KeyboardInterrupt: it was asked to stop.
         NonFiniteLossError: before the step that would have spoilt the weights.
         LabError: when there is nothing to train on.
     """
@@ -106,18 +123,19 @@ def train(
     planned = total_steps(epochs, steps, batches_per_epoch)
     settings.place(model).train()
     # Some of torch's schedulers refuse a length of 0; no step will be taken then.
-    schedule = make_scheduler(scheduler, optimizer, planned) if scheduler and planned else None
+    schedule = _scheduler(scheduler, optimizer, planned, start) if scheduler and planned else None
     stepper = stepper_for(Trainee(model, objective, optimizer, schedule, settings))
-    log = _Log(_learning_rate(optimizer), on_batch)
-    started = time.perf_counter()
+    log = _Log(optimizer, schedule, on_batch, start)
+    if start is not None:
+        stepper.load_scaler_state(start.scaler)
+        set_random_state(start.random)
+    epochs_done, skipped = divmod(log.taken, batches_per_epoch)
+    batches = _batches(loader_for_epoch, first_epoch + epochs_done, skipped, planned - log.taken, settings)
     try:
-        for image, mask in _batches(loader_for_epoch, first_epoch, planned, settings):
-            log.rate_end = _learning_rate(optimizer)
-            log.images += len(image)
-            log.tell(stepper.step(image, mask))
-        log.tell(stepper.finish())
+        with held_back() if keeper is not None else nullcontext():
+            _take_steps(batches, stepper, log, keeper)
     except NonFiniteError as problem:
-        epoch, batch = divmod(len(log.losses), batches_per_epoch)
+        epoch, batch = divmod(log.known, batches_per_epoch)
         raise NonFiniteLossError(
             f"{problem} at epoch {first_epoch + epoch}, batch {batch} (learning rate {_learning_rate(optimizer):.3g}): "
             "lower the optimizer's lr, set clip_norm or use float32; the model is as before this batch"
@@ -126,35 +144,85 @@ def train(
         epochs=planned / batches_per_epoch,
         steps=planned,
         images=log.images,
-        seconds=time.perf_counter() - started,
-        mean_loss=log.loss_sum() / planned if planned else math.nan,
+        seconds=log.seconds(),
+        losses=tuple(log.losses),
         learning_rate_start=log.rate_start,
         learning_rate_end=log.rate_end,
     )
 
 
+def _take_steps(batches: Iterator[tuple[Tensor, Tensor]], stepper: Stepper, log: "_Log", keeper: Keeper | None) -> None:
+    """Train on all the batches, and save in between. Raises KeyboardInterrupt when asked to stop, once all is saved."""
+    for image, mask in batches:
+        log.before(image)
+        log.tell(stepper.step(image, mask))
+        if keeper is not None and (asked() or keeper.due(log.taken)):
+            log.tell(stepper.finish())
+            keeper.keep(log.progress(stepper))
+            if asked():
+                raise KeyboardInterrupt
+    log.tell(stepper.finish())
+
+
 class _Log:
     """What a training has spent and reached so far; a step's loss may become known later than the step is taken."""
 
-    def __init__(self, rate: float, on_batch: OnBatch | None) -> None:
-        self.rate_start = self.rate_end = rate
-        self.images = 0
-        self.losses: list[float] = []
+    def __init__(
+        self, optimizer: Optimizer, schedule: LRScheduler | None, on_batch: OnBatch | None, start: Progress | None
+    ) -> None:
+        self._optimizer, self._schedule = optimizer, schedule
+        rate = _learning_rate(optimizer)
+        self.rate_start = rate if start is None else start.rate_start
+        self.rate_end = rate if start is None else start.rate_end
+        self.taken = self.known = 0 if start is None else start.steps
+        self.images = 0 if start is None else start.images
+        self.losses = [] if start is None else list(start.losses)
+        self._before = 0.0 if start is None else start.seconds
+        self._started = time.perf_counter()
         self._on_batch = on_batch
+
+    def before(self, image: Tensor) -> None:
+        """A step on these images is about to be taken."""
+        self.rate_end = _learning_rate(self._optimizer)
+        self.images += len(image)
+        self.taken += 1
 
     def tell(self, losses: list[float]) -> None:
         """The losses that have become known."""
         for loss in losses:
+            self.known += 1
             self.losses.append(loss)
             if self._on_batch is not None:
                 self._on_batch(loss)
 
-    def loss_sum(self) -> float:
-        """Each added to those before it; Python's own `sum` rounds in another way from one version to the next."""
-        total = 0.0
-        for loss in self.losses:
-            total += loss
-        return total
+    def seconds(self) -> float:
+        """What the training has taken, in all processes that had a part in it."""
+        return self._before + time.perf_counter() - self._started
+
+    def progress(self, stepper: Stepper) -> Progress:
+        """All of it as plain data, between two steps."""
+        return Progress(
+            steps=self.taken,
+            images=self.images,
+            seconds=self.seconds(),
+            losses=list(self.losses),
+            rate_start=self.rate_start,
+            rate_end=self.rate_end,
+            schedule={} if self._schedule is None else self._schedule.state_dict(),
+            scaler=stepper.scaler_state(),
+            random=random_state(),
+        )
+
+
+def _scheduler(factory: SchedulerFactory, optimizer: Optimizer, planned: int, start: Progress | None) -> LRScheduler:
+    """A new schedule, or one that goes on; then the rates that a new one sets are taken back."""
+    rates = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    schedule = make_scheduler(factory, optimizer, planned)
+    if start is not None:
+        schedule.load_state_dict(start.schedule)
+        for group, before in zip(optimizer.param_groups, rates, strict=True):
+            group.update(before)
+    return schedule
 
 
 def _learning_rate(optimizer: Optimizer) -> float:
@@ -171,13 +239,13 @@ def _count_batches(loader_for_epoch: LoaderForEpoch, epoch: int) -> int:
 
 
 def _batches(
-    loader_for_epoch: LoaderForEpoch, first_epoch: int, count: int, settings: ComputeSettings
+    loader_for_epoch: LoaderForEpoch, first_epoch: int, skipped: int, count: int, settings: ComputeSettings
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """`count` batches from the first epoch on, on the device of the settings and in their layout."""
+    """`count` batches from the first epoch on, but for its first `skipped`, placed as the settings say."""
     first = loader_for_epoch(first_epoch)
     if isinstance(first, GoesOn):
-        onward = first.onward(count, torch.device(settings.device))
+        onward = first.onward(count, torch.device(settings.device), skipped)
     else:
         epochs = map(loader_for_epoch, itertools.count(first_epoch))
-        onward = itertools.islice(itertools.chain.from_iterable(epochs), count)
+        onward = itertools.islice(itertools.chain.from_iterable(epochs), skipped, skipped + count)
     return (settings.move(image, mask) for image, mask in onward)

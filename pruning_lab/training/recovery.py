@@ -11,8 +11,10 @@ from torch.optim import Optimizer
 
 from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.training.compute import ComputeSettings
+from pruning_lab.training.drafts import TrainingDraft
 from pruning_lab.training.loop import LoaderForEpoch, Objective, OnBatch, TaskLoss, TrainReport, total_steps, train
 from pruning_lab.training.losses import Loss
+from pruning_lab.training.progress import Keeper, Progress
 from pruning_lab.training.schedules import SchedulerFactory, constant, make_scheduler
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -48,14 +50,23 @@ class BaseTraining:
         loss: Loss,
         settings: ComputeSettings | None = None,
         on_batch: OnBatch | None = None,
+        draft: TrainingDraft | None = None,
     ) -> TrainReport:
-        """Trains the model in place, from epoch 0. Arguments and errors are those of `training.train`."""
+        """Trains the model in place, from epoch 0. Arguments and errors are those of `training.train`.
+
+        Args:
+            draft: where the training is saved while it goes on, and goes on from.
+        """
         settings = settings or ComputeSettings()
+        # Placed first, so that the optimizer's memory is taken up where its weights are.
+        optimizer = self.optimizer(settings.place(model).parameters())
         return train(
             model,
             loader_for_epoch,
             objective=TaskLoss(loss, settings),
-            optimizer=self.optimizer(model.parameters()),
+            optimizer=optimizer,
+            start=None if draft is None else draft.take_up(model, optimizer),
+            keeper=None if draft is None else draft.keeper(model, optimizer),
             scheduler=self.scheduler,
             epochs=self.epochs,
             steps=self.steps,
@@ -111,14 +122,12 @@ class Recovery:
         first_epoch: int = 0,
         settings: ComputeSettings | None = None,
         on_batch: OnBatch | None = None,
+        start: Progress | None = None,
+        keeper: Keeper | None = None,
     ) -> TrainReport:
         """Trains model and optimizer in place. Arguments and errors are those of `training.train`."""
-        rewind(optimizer)
-        if final and self.final_learning_rate is not None:
-            for group in optimizer.param_groups:
-                group["lr"] = self.final_learning_rate
-        if self.optimizer_state == "reset":
-            optimizer.state.clear()
+        if start is None:
+            self._prepare(optimizer, final)
         epochs, steps = self._length(final)
         return train(
             model,
@@ -131,7 +140,17 @@ class Recovery:
             first_epoch=first_epoch,
             settings=settings,
             on_batch=on_batch,
+            start=start,
+            keeper=keeper,
         )
+
+    def _prepare(self, optimizer: Optimizer, final: bool) -> None:
+        rewind(optimizer)
+        if final and self.final_learning_rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = self.final_learning_rate
+        if self.optimizer_state == "reset":
+            optimizer.state.clear()
 
     def _length(self, final: bool) -> tuple[float | None, int | None]:
         return (self.final_epochs, None) if final else (self.epochs, self.steps)

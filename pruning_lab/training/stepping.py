@@ -8,7 +8,7 @@ its numbers are looked at one step later, and what the step changed is kept unti
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,13 @@ class Stepper(Protocol):
         """One step on a batch that is on the device. Raises NonFiniteError."""
 
     def finish(self) -> list[float]:
-        """To be called after the last step. Raises NonFiniteError."""
+        """To be called after the last step, and before the state is saved. Raises NonFiniteError."""
+
+    def scaler_state(self) -> dict[str, Any]:
+        """What scales gradients, as plain data; empty where nothing does."""
+
+    def load_scaler_state(self, state: dict[str, Any]) -> None:
+        """Put back what `scaler_state` gave."""
 
 
 def stepper_for(trainee: Trainee) -> Stepper:
@@ -91,6 +97,13 @@ class LookingAtOnce:
 
     def finish(self) -> list[float]:
         return []
+
+    def scaler_state(self) -> dict[str, Any]:
+        return self._scaler.state_dict()
+
+    def load_scaler_state(self, state: dict[str, Any]) -> None:
+        if state:
+            self._scaler.load_state_dict(state)
 
     def _backward(self, image: Tensor, mask: Tensor) -> float:
         trainee, scaler = self._trainee, self._scaler
@@ -151,6 +164,11 @@ class LookingLater:
         self._trainee.optimizer.zero_grad(set_to_none=True)
         what = f"gradient's norm is {norm}" if math.isfinite(loss) else f"loss is {loss}"
         raise NonFiniteError(f"the {what}")
+
+    def scaler_state(self) -> dict[str, Any]:
+        return {}
+
+    def load_scaler_state(self, state: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -165,13 +165,13 @@ def test_an_unknown_split_is_named():
     ],
 )
 def test_workers_are_started_by_themselves_where_they_pay(workers, device, cores, expected, monkeypatch):
-    monkeypatch.setattr(loading, "_cores", lambda: cores)
+    monkeypatch.setattr(loading, "share", lambda: cores)
     assert loaders(workers=workers)._workers_for(device) == expected
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_a_split_that_is_in_memory_needs_no_workers_of_its_own(monkeypatch):
-    monkeypatch.setattr(loading, "_cores", lambda: 4)
+    monkeypatch.setattr(loading, "share", lambda: 4)
     data = Eyes(size=(24, 32), train=4, val=3, test=2)
     made = Loaders(data, Augmentation([]), batch_size=2)
     assert made._split_loader("val", "cpu").num_workers == 0

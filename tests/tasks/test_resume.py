@@ -9,6 +9,7 @@ from pruning_lab.lab import loop as lab
 from pruning_lab.lab.output.history import History
 from pruning_lab.lab.output.run_folder import read_run
 from pruning_lab.tasks.config import run_task
+from pruning_lab.tasks.outcome import Outcome
 from tests.tasks.test_assembly import perform
 from tests.tasks.test_config import composed
 
@@ -44,7 +45,17 @@ def test_a_run_that_died_is_finished_in_its_own_folder(tmp_path: Path, monkeypat
     assert read_run(tmp_path / "broken").config["importance"] == read_run(tmp_path / "whole").config["importance"]
 
 
-def test_a_run_that_is_done_is_not_taken_up(tmp_path: Path) -> None:
+def test_a_run_that_is_done_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    perform(tmp_path, "whole", *EXACT)
+    files = [path for path in (tmp_path / "whole").rglob("*") if path.is_file()]
+    before = [path.stat().st_mtime_ns for path in files]
+    outcome = run_task(composed("task=resume", f"task.run={tmp_path / 'whole'}"), str(tmp_path / "other"), {})
+    assert outcome == Outcome()
+    assert capsys.readouterr().out.strip().splitlines()[-1].endswith("whole is done: there is nothing to go on with")
+    assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="no saved state") as caught:
         run_task(composed("task=resume", f"task.run={tmp_path}"), str(tmp_path / "other"), {})
     assert "\n" not in str(caught.value)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig
 from torch import nn
 
@@ -27,6 +26,7 @@ from pruning_lab.tasks.evaluate.sources import base_of, config_of, data_in_folde
 from pruning_lab.tasks.evaluate.tables import Judged, class_table, scores_of, write_tables
 from pruning_lab.tasks.outcome import Outcome
 from pruning_lab.training.compute import ComputeSettings
+from pruning_lab.training.threads import Threads
 
 PRUNED, BASE = "pruned", "base"
 
@@ -50,8 +50,7 @@ def evaluate(
     """
     if worst < 0:
         raise LabError(f"task.worst={worst} must be 0 or more")
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    Threads(config.threads)()
     reporter, place = ConsoleReporter(), Path(run)
     checkpoint, own = checkpoint_folder(place), config_of(place)
     facts, allowed = InputFacts.of_checkpoint(checkpoint), trusted(own, trust)

@@ -21,6 +21,7 @@ from pruning_lab.tasks.inspect.facts import Inspection, inspect_model
 from pruning_lab.tasks.inspect.picture import channel_graph
 from pruning_lab.tasks.inspect.tables import layers_table, reads_table, sentences, write_inspection
 from pruning_lab.training.compute import seed_everything
+from pruning_lab.training.threads import Threads
 
 
 def inspect(
@@ -41,8 +42,7 @@ def inspect(
     Raises:
         LabError: a size is impossible, or the model does not run on such an image.
     """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    Threads(config.threads)()
     image = _blank_image(config, size, channels)
     fill_null(config.model, classes=classes, in_channels=image.shape[1])
     write_config(config, folder)

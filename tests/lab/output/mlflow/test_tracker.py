@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from pruning_lab.common.commit import git_commit
 from pruning_lab.common.errors import LabError
-from pruning_lab.lab.output.commit import git_commit
 from pruning_lab.lab.output.mlflow import MlflowTracker, machine
 from pruning_lab.lab.output.tracker import NoTracker, Opening, Tracker
 from tests.lab.output.mlflow.stores import client_of, folder_of, started, stored

@@ -1,0 +1,32 @@
+"""A task for tests of sweeps: what it does in a folder is told by files, and no network is trained."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.marks import DONE, write_mark
+from pruning_lab.tasks.outcome import Outcome, returned
+
+WORKED = "worked"
+"""File of a job's folder with a line for each time that it worked."""
+
+
+def work(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Outcome:
+    """Works; for a seed that the file `trouble` of the output root names, it fails, breaks off or raises."""
+    with open(folder / WORKED, "a", encoding="utf-8") as stream:
+        stream.write("once\n")
+    trouble = Path(config.output_root) / "trouble"
+    kinds = dict(line.split() for line in trouble.read_text().splitlines()) if trouble.is_file() else {}
+    kind = kinds.get(str(config.seed))
+    if kind == "mistake":
+        raise LabError("seed is unlucky; take another")
+    if kind == "fault":
+        raise ZeroDivisionError("of its own")
+    if kind == "stop":
+        raise KeyboardInterrupt
+    summary = {"best/val_iou": config.seed / 10, "budget_met": 1.0, "test/iou": 0.5}
+    write_mark(folder, DONE, {"summary": summary})
+    return returned(config, summary)
