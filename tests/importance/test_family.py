@@ -57,6 +57,7 @@ CASES: dict[str, Case] = {
     "reconstruction-whole": Case(lambda: importance.Reconstruction("none", greedy=0.3, places=1000)),
     "taylor": Case(importance.Taylor),
     "hessian": Case(importance.Hessian),
+    "jacobian": Case(importance.Jacobian),
     "downstream": Case(lambda: importance.Downstream(importance.WeightNorm()), sees_useless=False),
     "downstream-ipad": Case(lambda: importance.Downstream(norm=2, hops=2, combine="max"), sees_useless=False),
     "downstream-active": Case(
