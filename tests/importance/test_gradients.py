@@ -82,6 +82,21 @@ def test_the_jacobian_criterion_is_weights_x_gradient_squared_image_by_image(net
     torch.testing.assert_close(Jacobian()(model, graph, batches()), of_tensors(model, graph), rtol=1e-3, atol=1e-9)
 
 
+def test_the_jacobian_criterion_sees_layer_norms_whose_channels_are_last() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm, self.head = nn.Conv2d(3, 5, 3, padding=1), nn.LayerNorm(5), nn.Conv2d(5, CLASSES, 1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.head(self.norm(self.first(image).movedim(1, -1)).movedim(-1, 1))
+
+    torch.manual_seed(0)
+    model = Block()
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    torch.testing.assert_close(Jacobian()(model, graph, batches()), of_tensors(model, graph), rtol=1e-3, atol=1e-9)
+
+
 def test_the_jacobian_criterion_sees_through_what_writes_into_its_input() -> None:
     torch.manual_seed(0)
     head = nn.Conv2d(4, CLASSES, 1)

@@ -9,7 +9,7 @@ Knows modules and the graph; not what a method makes of the derivatives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,21 +64,42 @@ def gate_gradients(model: nn.Module, graph: ChannelGraph, batches: Batches, loss
 
 
 def products(
-    model: nn.Module, sites: Sequence[Site], batches: Batches, loss: Loss
+    model: nn.Module, sites: Sequence[Site], batches: Batches, loss: Loss, squares: bool = False
 ) -> Iterator[tuple[int, Mapping[Site, Tensor]]]:
     """For every batch, its images N, and of each site the sum over places of activation x gradient of each image's own
     loss, float [N, channels]; sites that the loss does not depend on are left out.
 
+    Args:
+        squares: take the square of the gradient in place of activation x gradient.
+
     Raises:
         LabError: there was no image.
     """
-    taken = _Products(model, sites)
+    taken = _Products(model, sites, squares)
     images = 0
     for image, mask in batches:
         yield len(image), taken.of_batch(image, mask, loss)
         images += len(image)
     if not images:
         raise_no_images()
+
+
+def output_gradients(model: nn.Module, layers: Iterable[str], batches: Batches, loss: Loss) -> dict[str, Tensor]:
+    """Layer -> float [filters] on the CPU: mean over images of the sum over places of squared gradients of each image's
+    own loss by the layer's output; a layer that the loss does not depend on is left out.
+
+    Raises:
+        LabError: there was no image.
+    """
+    nothing = torch.empty(0, dtype=torch.int64)
+    sites = [Site(layer, nothing, output=True) for layer in layers]
+    total: dict[str, Tensor] = {}
+    count = 0
+    for images, found in products(model, sites, batches, loss, squares=True):
+        for site, squares in found.items():
+            total[site.layer] = total.get(site.layer, torch.zeros(1)) + squares.sum(0).cpu()
+        count += images
+    return {layer: squares / count for layer, squares in total.items()}
 
 
 def by_group(site: Site, product: Tensor, groups: int) -> Tensor:
@@ -88,8 +109,8 @@ def by_group(site: Site, product: Tensor, groups: int) -> Tensor:
 
 
 class _Products:
-    def __init__(self, model: nn.Module, sites: Sequence[Site]) -> None:
-        self.model, self.sites = model, sites
+    def __init__(self, model: nn.Module, sites: Sequence[Site], squares: bool) -> None:
+        self.model, self.sites, self.squares = model, sites, squares
         self.device = device_of(model)
         self.images = 0
         self.found: dict[int, Tensor] = {}
@@ -100,7 +121,8 @@ class _Products:
             value = loss(main_output(self.model(image.to(self.device))), mask.to(self.device))
             if value.requires_grad:
                 value.backward()
-        return {self.sites[number]: product * len(image) for number, product in self.found.items()}
+        each = len(image) ** (1 + self.squares)  # the loss is a mean over the images
+        return {self.sites[number]: product * each for number, product in self.found.items()}
 
     @contextmanager
     def _hooked(self) -> Iterator[None]:
@@ -135,7 +157,7 @@ class _Products:
         held = own.detach()
 
         def take(gradient: Tensor) -> None:
-            product = channels_second(module, held * gradient)
+            product = channels_second(module, gradient.square() if self.squares else held * gradient)
             per_image = product.reshape(self.images, -1, *product.shape[1:]).movedim(2, 1).flatten(2).sum(2).float()
             before = self.found.get(number)
             self.found[number] = per_image if before is None else before + per_image
