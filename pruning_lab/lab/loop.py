@@ -11,7 +11,7 @@ from torch import Tensor
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import score as method_scores
 from pruning_lab.lab.base_model import trained_base
-from pruning_lab.lab.compensating import before_cut, compensate
+from pruning_lab.lab.compensating import before_cut, compensate, is_repaired
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
 from pruning_lab.lab.output import sentences
@@ -162,7 +162,7 @@ def advance(lab: Experiment, state: RunState, choice: Choice, spent: Row) -> Row
     cut = cut_off(state, choice.groups)
     repair = compensate(lab, state, uncut)
     after_cut = validate(lab, state)
-    recovery = heal(lab, state, f"recovery {state.step + 1}", final=False)
+    recovery = heal(lab, state, f"recovery {state.step + 1}", final=False, repaired=is_repaired(repair))
     row = validate(lab, state)
     seconds = after_cut["cost/validation_seconds"] + row["cost/validation_seconds"]
     state.step += 1

@@ -17,8 +17,8 @@ Not every output matters alike to what lies behind. With v_j what an error of fi
 
 The best update is the same, as each filter is solved by itself. v_j is 1; or the mean over images of the sum over
 places of (gradient of the loss by the output)^2, the diagonal of Fisher's matrix, so that half the score is what the
-run's loss gains to second order (as in Theis 2018); or what lies downstream of filter j (`Downstream`), over its layer's
-mean.
+run's loss gains to second order (as in Theis 2018); or what lies downstream of filter j (`Downstream`), over its
+layer's mean.
 """
 
 from __future__ import annotations
