@@ -62,7 +62,7 @@ CONTRACTS: dict[str, type | tuple[type, ...]] = {
 """Group -> what its options build; those of other groups build something that is called."""
 
 NOT_CALLED = ("tracking", "distillation")
-DATA_PRESETS = ("cityscapes", "coco", "eyes_few", "eyes_tested", "voc_own")
+DATA_PRESETS = ("cityscapes", "coco", "eyes_few", "eyes_tested", "fields_few", "fields_tested", "voc_own")
 """They show only what they change of another option."""
 NEED_FILES = ("data=cityscapes", "data=coco", "data=oxford_pet", "data=voc", "data=voc_own")
 

@@ -143,7 +143,9 @@ def modules_of(model: nn.Module, layer: str) -> list[nn.Module]:
 
 
 def channels_second(module: nn.Module, activation: Tensor) -> Tensor:
-    """[N, channels, *sides] of a layer's input or output; linear layers have their channels last."""
+    """[N, channels, *sides] of a layer's input or output; linear layers and layer norms have their channels behind."""
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        return activation.movedim(-len(module.normalized_shape), 1)
     return activation.movedim(-1, 1) if isinstance(module, nn.Linear) else activation
 
 

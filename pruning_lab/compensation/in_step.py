@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import in_mode
+from pruning_lab.compensation.patches import channels_of
 
 
 @dataclass(frozen=True)
@@ -178,21 +179,27 @@ class Survey:
     Attributes:
         calls: module -> how often it ran.
         followed_by: module -> the batch norm that took its output as it came.
+        places: module -> how often its whole weight was multiplied with something, for one image.
     """
 
     calls: Mapping[str, int]
     followed_by: Mapping[str, str]
+    places: Mapping[str, int]
 
 
 def survey(model: nn.Module, names: list[str], image: Tensor) -> Survey:
     """Run a network on one image, and see how often modules run and which batch norm takes their output."""
     calls: dict[str, int] = {}
+    places: dict[str, int] = {}
     followed_by: dict[str, str] = {}
     norms = [name for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
     def at_reader(name: str) -> Any:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             calls[name] = calls.get(name, 0) + 1
+            transposed = getattr(module, "transposed", False)
+            spread = channels_of(module, inputs[0] if transposed else output)
+            places[name] = places.get(name, 0) + spread[:, 0].numel()
             output._given_by = (name, output._version)
 
         return hook
@@ -214,4 +221,5 @@ def survey(model: nn.Module, names: list[str], image: Tensor) -> Survey:
     finally:
         for handle in handles:
             handle.remove()
-    return Survey(calls, {name: norm for name, norm in followed_by.items() if calls[norm] == calls.get(name) == 1})
+    alone = {name: norm for name, norm in followed_by.items() if calls[norm] == calls.get(name) == 1}
+    return Survey(calls, alone, places)

@@ -26,6 +26,8 @@ class LeastSquares:
 
     Args:
         images: training images to look at, at most.
+        work: billions of multiply-adds for the forward passes over them, at most, so that a large network is not looked
+            at for minutes; None for any number.
         samples: places of a reader's output to look at, at most, over all images.
         ridge: how strongly a reader is held to the weights that the cut left it: 1 as the rule of `solve` says, 0 not
             at all.
@@ -35,6 +37,7 @@ class LeastSquares:
     """
 
     images: int = 48
+    work: float | None = 90
     samples: int = 4096
     ridge: float = 1.0
     memory_mb: int = 1024
@@ -55,7 +58,7 @@ class LeastSquares:
         return sweep(before, model, graph, batches, self._sampling(), self._solve)
 
     def _sampling(self) -> Sampling:
-        return Sampling(self.images, self.samples, self.memory_mb, self.seed)
+        return Sampling(self.images, self.samples, self.memory_mb, self.seed, self.work)
 
     def _solve(self, reader: Reader, seen: Tensor, missing: Tensor) -> Solution:
         if reader.weight is None:

@@ -30,6 +30,7 @@ class Reader:
         weight: the parameter to change; None where the weight is computed from others.
         bias: the parameter that a shift of the output is added to; None without one.
         norm: the batch norm whose running mean takes the shift instead; None without one.
+        macs: multiply-adds for one image, of this network and of the one before the cut.
     """
 
     layer: str
@@ -39,6 +40,7 @@ class Reader:
     weight: nn.Parameter | None
     bias: nn.Parameter | None
     norm: nn.Module | None
+    macs: tuple[int, int] = (0, 0)
 
     @property
     def shifts(self) -> bool:
@@ -95,7 +97,9 @@ def _reader(
     alone = len(names) == 1 and module._parameters.get("bias") is None
     norm = _norm_behind(model, graph, layer, seen) if alone else None
     kept = before.kept(layer, graph) if layer in graph.layers else torch.arange(_width(module))
-    return Reader(layer, names, kept, sum(seen.calls[name] for name in names), weight, bias, norm)
+    places = sum(seen.places[name] for name in names)
+    macs = (places * _weights(module), places * _weights(before.model.get_submodule(layer)))
+    return Reader(layer, names, kept, sum(seen.calls[name] for name in names), weight, bias, norm, macs)
 
 
 def _norm_behind(model: nn.Module, graph: ChannelGraph, layer: str, seen: Survey) -> nn.Module | None:
@@ -118,6 +122,12 @@ def _by_weight(model: nn.Module) -> Mapping[int, list[str]]:
 
 def _consumers(graph: ChannelGraph) -> Iterator[str]:
     yield from (read.layer for read in graph.consumers if read.layer and bool((read.channels >= 0).any()))
+
+
+def _weights(module: nn.Module) -> int:
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight.numel()
 
 
 def _width(module: nn.Module) -> int:

@@ -12,6 +12,13 @@ from pruning_lab.common.modules import device_of
 from pruning_lab.compensation.contract import Batches
 from pruning_lab.graph import ChannelGraph
 
+ROWS_PER_WEIGHT = 6
+MORE_ROWS = 1024
+"""Six rows for each unknown, and some more for readers of few weights: further ones change a solution little."""
+
+FEWEST = 4
+"""Images that are looked at however large a network is."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -19,7 +26,8 @@ class Sampling:
 
     Args:
         images: at most.
-        samples: places of a reader's output at most, over all images.
+        samples: places of a reader's output at most, over all images; fewer for readers of few weights.
+        work: billions of multiply-adds that the forward passes over the images may take; None for any number.
         memory_mb: for the images' activations in both networks, and for the rows of a reader, each.
         seed: draws the places.
     """
@@ -28,8 +36,11 @@ class Sampling:
     samples: int = 4096
     memory_mb: int = 1024
     seed: int = 0
+    work: float | None = None
 
     def __post_init__(self) -> None:
+        if self.work is not None and not self.work > 0:
+            raise LabError(f"compensation.work={self.work} must be above 0, or null")
         for key in ("images", "samples", "memory_mb"):
             if getattr(self, key) < 1:
                 raise LabError(f"compensation.{key}={getattr(self, key)} must be at least 1")
@@ -60,6 +71,21 @@ class Sampling:
             return self.images
         return max(1, int(self.memory_mb * 2**20 / (2 * max(graph.memory.peak_bytes(), 1))))
 
+    def affordable(self, images: list[Tensor], macs: float) -> list[Tensor]:
+        """As many of the images as the work allows, but no fewer than a few.
+
+        Args:
+            macs: multiply-adds of all forward passes over one image.
+        """
+        left = self.images if self.work is None else max(FEWEST, int(self.work * 1e9 / max(macs, 1.0)))
+        kept = []
+        for image in images:
+            if left > 0:
+                kept.append(image[:left])
+            left -= len(image)
+        return kept
+
     def rows(self, weights: int, itemsize: int) -> int:
         """How many rows of so many weights are kept."""
-        return max(1, min(self.samples, int(self.memory_mb * 2**20 / (weights * itemsize))))
+        enough = min(self.samples, ROWS_PER_WEIGHT * weights + MORE_ROWS)
+        return max(1, min(enough, int(self.memory_mb * 2**20 / (weights * itemsize))))

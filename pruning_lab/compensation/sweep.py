@@ -52,6 +52,7 @@ def sweep(
     started = time.perf_counter()
     old, images = before.model.to(device_of(model)), sampling.images_of(batches, graph, model)
     readers, left = readers_of(before, model, graph, images[0][:1])
+    images = sampling.affordable(images, sum(2 * reader.macs[0] + reader.macs[1] for reader in readers))
     kept_back = [(tensor, tensor.detach().clone()) for reader in readers for tensor in reader.tensors()]
     plain = answers_of(model, images)
     work = _Sweep(old, model, readers, sampling, solve)

@@ -3,6 +3,7 @@
 from pruning_lab.data.augmentation import Augmentation, Augments
 from pruning_lab.data.contract import Image, Mask, SegmentationData, Split
 from pruning_lab.data.eyes import Eyes
+from pruning_lab.data.fields import Fields
 from pruning_lab.data.folder import Folder
 from pruning_lab.data.function import AugmentBy, augmentation_of
 from pruning_lab.data.loading import Batch, Loaders, TrainEpoch
@@ -14,6 +15,7 @@ __all__ = [
     "Augments",
     "Batch",
     "Eyes",
+    "Fields",
     "Folder",
     "Image",
     "Loaders",

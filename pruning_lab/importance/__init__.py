@@ -21,6 +21,7 @@ from pruning_lab.importance.controls.random import Random
 from pruning_lab.importance.downstream import Downstream
 from pruning_lab.importance.function import Function
 from pruning_lab.importance.gradients.hessian import Hessian
+from pruning_lab.importance.gradients.jacobian import Jacobian
 from pruning_lab.importance.gradients.taylor import Taylor
 from pruning_lab.importance.objective import cross_entropy, main_output
 from pruning_lab.importance.scoring import score
@@ -46,6 +47,7 @@ __all__ = [
     "Hessian",
     "Importance",
     "Ipad",
+    "Jacobian",
     "Lamp",
     "LargestLayerRandom",
     "MeanActivation",

@@ -32,3 +32,8 @@ def compensate(lab: Experiment, state: RunState, before: Before | None) -> Row:
         "val/loss_before_compensation": plain["val/loss"],
         **report.row(),
     }
+
+
+def is_repaired(row: Row) -> bool:
+    """Whether a compensation brought the network's answer nearer to what it was, by the columns that it gave."""
+    return row.get("compensation/error", 1.0) < row.get("compensation/error_plain", 0.0)

@@ -12,7 +12,7 @@ from pruning_lab.common.claims import claimed
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import score as method_scores
 from pruning_lab.lab.base_model import trained_base
-from pruning_lab.lab.compensating import before_cut, compensate
+from pruning_lab.lab.compensating import before_cut, compensate, is_repaired
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.finish import close
 from pruning_lab.lab.output import sentences
@@ -195,7 +195,7 @@ def recover(lab: Experiment, state: RunState) -> Row:
     """The second half of a step: train, and validate. Returns the whole row, but for what the network costs now."""
     started = time.perf_counter()
     before = 0.0 if state.training is None else state.training.seconds
-    recovery = heal(lab, state, f"recovery {state.step + 1}", final=False)
+    recovery = heal(lab, state, f"recovery {state.step + 1}", final=False, repaired=is_repaired(state.half))
     row, half = validate(lab, state), state.half
     state.step, state.half = state.step + 1, {}
     seconds = before + time.perf_counter() - started

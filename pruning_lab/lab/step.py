@@ -72,8 +72,12 @@ def cut_off(state: RunState, groups: Tensor) -> Row:
     return {"cost/cut_seconds": time.perf_counter() - started}
 
 
-def heal(lab: Experiment, state: RunState, name: str, final: bool) -> Row:
-    """Train after a cut, and learn from the base if that is asked for; every recovery of a run sees other shuffles."""
+def heal(lab: Experiment, state: RunState, name: str, final: bool, repaired: bool = False) -> Row:
+    """Train after a cut, and learn from the base if that is asked for; every recovery of a run sees other shuffles.
+
+    Args:
+        repaired: a compensation has repaired what the cut did.
+    """
     training, batches = lab.training, lab.loaders().train_loader
     objective = objective_of(
         training.distillation, training.loss, state.base, state.model, state.graph, training.settings
@@ -87,6 +91,7 @@ def heal(lab: Experiment, state: RunState, name: str, final: bool) -> Row:
             batches,
             objective=objective,
             final=final,
+            repaired=repaired,
             first_epoch=state.epoch,
             settings=training.settings,
             on_batch=progress(task),

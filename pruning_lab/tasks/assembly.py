@@ -18,12 +18,13 @@ from pruning_lab.common.commit import git_commit
 from pruning_lab.common.errors import LabError
 from pruning_lab.data import SegmentationData, augmentation_of
 from pruning_lab.graph.tracing.connections import Connections
+from pruning_lab.importance import Importance
 from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
 from pruning_lab.lab.output.console import ConsoleReporter
 from pruning_lab.lab.output.history import SUMMARY
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
-from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain, write_config
+from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain, signature_of, write_config
 from pruning_lab.tasks.naming import ordered, run_name, sweep_of, typed_for
 from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.threads import Threads
@@ -100,7 +101,7 @@ def _training_part(config: DictConfig) -> TrainingPart:
 
 def _pruning_part(config: DictConfig) -> PruningPart:
     return PruningPart(
-        importance=build(config.importance),
+        importance=importance_of(config),
         selection=build(config.selection),
         floors=build(config.floors),
         stop=build(config.stop),
@@ -111,6 +112,27 @@ def _pruning_part(config: DictConfig) -> PruningPart:
         verify=config.verify,
         check=config.check,
     )
+
+
+def importance_of(config: DictConfig) -> Importance:
+    """The importance that a config describes.
+
+    Every method in it that takes a loss and is given none gets the run's, wherever it stands: what the loss ignores,
+    and how it weighs classes, is the same for a method that others are wrapped around.
+    """
+    node = plain(config.importance)
+    _give_loss(node, plain(config.loss))
+    method: Importance = build(node)
+    return method
+
+
+def _give_loss(node: Any, loss: Any) -> None:
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _give_loss(inner, loss)
+    if isinstance(node, dict) and "_target_" in node:
+        signature = signature_of("importance", node["_target_"])
+        if signature is not None and "loss" in signature.parameters:
+            node.setdefault("loss", loss)
 
 
 def _output_part(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> OutputPart:

@@ -122,7 +122,7 @@ def check_keys(config: DictConfig) -> None:
     _leave_out(config)
     for path, node in _targets(config, ""):
         target = OmegaConf.to_container(node, resolve=False)["_target_"]  # type: ignore[index, call-overload]
-        signature = _signature(path, str(target))
+        signature = signature_of(path, str(target))
         if signature is not None:
             _check_node(path, node, str(target), signature)
             _check_values(path, node, find(f"{path}._target_", str(target)))
@@ -134,7 +134,7 @@ def _leave_out(config: DictConfig) -> None:
         node = OmegaConf.select(config, parent)
         if not OmegaConf.is_dict(node) or key not in node or OmegaConf.is_missing(node, "_target_"):
             continue
-        signature = _signature(parent, str(node.get("_target_")))
+        signature = signature_of(parent, str(node.get("_target_")))
         if signature is not None and key not in signature.parameters:
             with open_dict(node):
                 del node[key]
@@ -174,7 +174,7 @@ def find(key: str, path: str) -> Callable[..., Any]:
         log.disabled = before
 
 
-def _signature(path: str, target: str) -> inspect.Signature | None:
+def signature_of(path: str, target: str) -> inspect.Signature | None:
     """The parameters of a target; None for the few built-in callables that tell none."""
     try:
         return inspect.signature(find(f"{path}._target_", target))

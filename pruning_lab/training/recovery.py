@@ -75,6 +75,10 @@ class BaseTraining:
         )
 
 
+_OWN_RATE = "own_lr"
+"""Key of an optimizer's group while a recovery runs: the rate that it has outside, which a saved state keeps."""
+
+
 @dataclass(frozen=True)
 class Recovery:
     """How the network is healed after each cut, and once more at the end.
@@ -83,7 +87,8 @@ class Recovery:
     recovery starts its schedule anew from the optimizer's own learning rate, the final one from
     `final_learning_rate` where that is given. `optimizer_state` says whether
     the optimizer's memory (moments, step counts) lives on from one recovery to the next (`keep`) or is
-    emptied before each (`reset`).
+    emptied before each (`reset`). `repaired_rate` is the share of the learning rate after a cut that a compensation has
+    repaired: Adam's steps are as large as its rate, whatever there is to mend, and undo part of the repair.
     """
 
     optimizer: OptimizerFactory
@@ -93,8 +98,11 @@ class Recovery:
     final_epochs: float = 0
     final_learning_rate: float | None = None
     optimizer_state: str = "keep"
+    repaired_rate: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.repaired_rate <= 1:
+            raise LabError(f"recovery.repaired_rate={self.repaired_rate} must be above 0, and 1 at most")
         if self.optimizer_state not in ("keep", "reset"):
             raise LabError(f"recovery.optimizer_state={self.optimizer_state} is unknown: use keep or reset")
         _check_training("recovery", self.optimizer, self.scheduler, self.epochs, self.steps)
@@ -119,17 +127,23 @@ class Recovery:
         *,
         objective: Objective,
         final: bool = False,
+        repaired: bool = False,
         first_epoch: int = 0,
         settings: ComputeSettings | None = None,
         on_batch: OnBatch | None = None,
         start: Progress | None = None,
         keeper: Keeper | None = None,
     ) -> TrainReport:
-        """Trains model and optimizer in place. Arguments and errors are those of `training.train`."""
+        """Trains model and optimizer in place. Arguments and errors are those of `training.train`.
+
+        Args:
+            final: it is the long one at the end.
+            repaired: a compensation has repaired what the cut did.
+        """
         if start is None:
-            self._prepare(optimizer, final)
+            self._prepare(optimizer, final, repaired)
         epochs, steps = self._length(final)
-        return train(
+        report = train(
             model,
             loader_for_epoch,
             objective=objective,
@@ -143,12 +157,18 @@ class Recovery:
             start=start,
             keeper=keeper,
         )
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group.pop(_OWN_RATE, group["lr"])  # where the next recovery starts from
+        return report
 
-    def _prepare(self, optimizer: Optimizer, final: bool) -> None:
+    def _prepare(self, optimizer: Optimizer, final: bool, repaired: bool) -> None:
         rewind(optimizer)
-        if final and self.final_learning_rate is not None:
-            for group in optimizer.param_groups:
+        for group in optimizer.param_groups:
+            group[_OWN_RATE] = group["lr"]
+            if final and self.final_learning_rate is not None:
                 group["lr"] = self.final_learning_rate
+            elif repaired and not final:
+                group["lr"] *= self.repaired_rate
         if self.optimizer_state == "reset":
             optimizer.state.clear()
 

@@ -1,27 +1,44 @@
 """One cut, no training: what each compensation leaves of a base, for several methods and budgets, as a table.
 
-    python -m tests.benchmarks.one_shot --width 16 --epochs 40 --cache FOLDER
+    python -m tests.benchmarks.one_shot --data eyes --into docs/importance.md
+    python -m tests.benchmarks.one_shot --data nuclei --root PATH --into docs/importance.md
 
-The base is a U-Net on drawn eyes, trained once and kept in the cache. IoU on the validation images, in percent.
+The base is a U-Net of depth 4, trained once and kept in the cache; or that of a run, by `--weights FILE`, as
+outputs/bases/HASH/weights.safetensors. IoU on the validation images, in percent.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pruning_lab.compensation import Before, Compensation, LeastSquares, Mean, NoCompensation, Norms
-from pruning_lab.data import Augmentation, Eyes, Loaders
+from pruning_lab.data import Augmentation, Eyes, Fields, Folder, Loaders, SegmentationData
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import Importance, Normalized, Random, Reconstruction, Taylor, WeightNorm
+from pruning_lab.importance import (
+    Importance,
+    Ipad,
+    Jacobian,
+    Normalized,
+    Random,
+    Reconstruction,
+    Taylor,
+    TorchPruning,
+    Uniform,
+    WeightNorm,
+)
+from pruning_lab.importance.objective import Loss
 from pruning_lab.lab.validation import Validator
 from pruning_lab.models import UNet
 from pruning_lab.resources import measure
@@ -30,25 +47,40 @@ from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.selection import Selection
 from pruning_lab.selection.stopping import All
 from pruning_lab.surgery import cut
+from pruning_lab.tasks.report.pages import deliver, markdown_table
 from pruning_lab.training.bases import base_hash, code_version, load_or_train
 from pruning_lab.training.compute import seed_everything
 from pruning_lab.training.losses import cross_entropy_dice
 from pruning_lab.training.recovery import BaseTraining
 from pruning_lab.training.schedules import cosine
 
-METHODS: dict[str, Importance] = {
-    "reconstruction": Normalized(Reconstruction()),
-    "Taylor by layer": Normalized(Taylor()),
-    "L1": WeightNorm(),
-    "random": Random(),
-}
+
+def methods(loss: Loss) -> dict[str, Importance]:
+    """Whose choices are compared; those that look at a loss look at the run's."""
+    by_gradient = Reconstruction("none", weigh="gradient", loss=loss)
+    return {
+        "reconstruction": Normalized(Reconstruction()),
+        "reconstruction, by gradient": by_gradient,
+        "Taylor by layer": Normalized(Taylor(loss)),
+        "Jacobian": Jacobian(loss),
+        "IPAD": Ipad(normalize="layer_mean", of="reads"),
+        "uniform": Uniform(Random()),
+        "random": Random(),
+        "L1": WeightNorm(),
+        "Torch-Pruning, Taylor": TorchPruning("taylor", loss=loss),
+        "Torch-Pruning, magnitude": TorchPruning(),
+    }
+
+
+NAMES = tuple(methods(cross_entropy_dice()))
 COMPENSATIONS: dict[str, Compensation] = {
     "after the cut": NoCompensation(),
     "norms anew": Norms(),
     "mean": Mean(),
     "least squares": LeastSquares(),
 }
-BUDGETS = (0.75, 0.5, 0.25)
+BUDGETS = (0.5, 0.25)
+SIZES = {"eyes": (96, 128), "fields": (96, 96), "nuclei": (96, 96)}
 
 
 @dataclass(frozen=True)
@@ -59,6 +91,7 @@ class Bench:
     graph: ChannelGraph
     loaders: Loaders
     validator: Validator
+    loss: Loss
 
     def iou(self, model: nn.Module) -> float:
         """Percent, on the validation images."""
@@ -80,57 +113,78 @@ class Bench:
         return self.iou(model), time.process_time() - started
 
 
-def bench(width: int, epochs: float, train: int, val: int, size: Sequence[int], cache: Path | None) -> Bench:
-    """Train the base, or take it from the cache."""
-    data = Eyes(size=(size[0], size[1]), train=train, val=val, test=8)
+def data_of(name: str, root: str, train: int, val: int) -> SegmentationData:
+    """A data set at the size of the table."""
+    if name == "nuclei":
+        return Folder(root=root, size=SIZES[name])
+    return {"eyes": Eyes, "fields": Fields}[name](size=SIZES[name], train=train, val=val, test=8)
+
+
+def bench(data: SegmentationData, size: tuple[int, int], given: argparse.Namespace) -> Bench:
+    """Train the base, take it from the cache, or read the weights that were given."""
     loaders = Loaders(data, Augmentation(), batch_size=16)
-    loss = cross_entropy_dice()
-    training = BaseTraining(partial(torch.optim.AdamW, lr=3e-3), cosine, epochs=epochs)
+    loss = cross_entropy_dice(ignore_index=data.ignore_index)
+    training = BaseTraining(partial(torch.optim.AdamW, lr=3e-3), cosine, epochs=given.epochs)
 
     def build() -> nn.Module:
         seed_everything(0)
-        return UNet(in_channels=data.channels, classes=len(data.class_names), width=width, depth=4)
+        return UNet(in_channels=data.channels, classes=len(data.class_names), width=given.width, depth=4)
 
     def trained(model: nn.Module) -> dict[str, float]:
         return {"seconds": training.train(model, loaders.train_loader, loss=loss).seconds}
 
-    facts = {"width": width, "epochs": epochs, "data": data.fingerprint(), "code": code_version(loss)}
-    base, _, _ = load_or_train(cache, base_hash(facts), build, trained)
+    if given.weights is None:
+        facts = {"width": given.width, "epochs": given.epochs, "data": data.fingerprint(), "code": code_version(loss)}
+        base, _, _ = load_or_train(given.cache, base_hash(facts), build, trained)
+    else:
+        base = build()
+        base.load_state_dict(load_file(given.weights))
     graph = ChannelGraph.trace(base.eval(), torch.zeros(1, data.channels, *size))
-    return Bench(base, graph, loaders, Validator(len(data.class_names), data.class_names, loss=loss))
+    validator = Validator(len(data.class_names), data.class_names, loss=loss, ignore_index=data.ignore_index)
+    return Bench(base, graph, loaders, validator, loss)
 
 
-def rows(subject: Bench, methods: Iterable[str], budgets: Iterable[float]) -> Iterable[str]:
-    """The table, line by line, as they are measured."""
-    yield f"| chosen by | FLOPs left | {' | '.join(COMPENSATIONS)} | seconds of least squares |"
-    yield "|---" * (len(COMPENSATIONS) + 3) + "|"
-    for name in methods:
-        scores = METHODS[name](subject.base, subject.graph, subject.loaders.score_batches())
+def rows(subject: Bench, names: Iterable[str], budgets: Iterable[float]) -> Iterator[dict[str, str]]:
+    """The table, row by row, as it is measured."""
+    known = methods(subject.loss)
+    for name in names:
+        scores = known[name](subject.base, subject.graph, subject.loaders.score_batches())
         for budget in budgets:
             groups = subject.chosen(scores, budget)
             cells = {key: subject.after(groups, compensation) for key, compensation in COMPENSATIONS.items()}
-            found = " | ".join(f"{iou:.1f}" for iou, _ in cells.values())
-            yield f"| {name} | {100 * budget:.0f} % | {found} | {cells['least squares'][1]:.1f} |"
+            found = {key: f"{iou:.1f}" for key, (iou, _) in cells.items()}
+            seconds = {"s of least squares": f"{cells['least squares'][1]:.1f}"}
+            yield {"chosen by": name, "FLOPs left": f"{100 * budget:.0f} %", **found, **seconds}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=SIZES, default="eyes")
+    parser.add_argument("--root", default=os.environ.get("PRUNING_LAB_DATA", ""), help="folder of the nuclei")
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--epochs", type=float, default=40)
-    parser.add_argument("--train", type=int, default=240, help="images")
-    parser.add_argument("--val", type=int, default=60, help="images")
-    parser.add_argument("--size", type=int, nargs=2, default=(96, 128))
+    parser.add_argument("--train", type=int, default=240, help="drawn images")
+    parser.add_argument("--val", type=int, default=60, help="drawn images")
     parser.add_argument("--budgets", type=float, nargs="+", default=BUDGETS)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--weights", type=Path, help="weights of a base that was trained before")
     parser.add_argument("--cache", type=Path, help="folder of trained bases; without it the base is trained anew")
     parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
+    parser.add_argument("--into", type=Path, help="page with the markers one_shot_DATA; else the table is printed")
+    given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    subject = bench(given.width, given.epochs, given.train, given.val, given.size, given.cache)
-    print(f"base: {subject.iou(subject.base):.1f}", flush=True)
-    for line in rows(subject, given.methods, given.budgets):
-        print(line, flush=True)
+    subject = bench(data_of(given.data, given.root, given.train, given.val), SIZES[given.data], given)
+
+    def make() -> str:
+        found = []
+        for row in rows(subject, given.methods, given.budgets):
+            print(" | ".join(row.values()), file=sys.stderr, flush=True)
+            found.append(row)
+        return f"{given.data}, base {subject.iou(subject.base):.1f}:\n\n{markdown_table(found)}"
+
+    return deliver(make, given.into, f"one_shot_{given.data}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -104,3 +104,22 @@ def test_a_shift_alone_is_the_mean_of_what_is_missing() -> None:
     nowhere = solve_shift(missing, shifts=False)
     assert nowhere.shift is None
     assert nowhere.after == nowhere.before
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-2])
+def test_rows_in_single_precision_give_what_rows_in_double_precision_give(scale: float) -> None:
+    """`scale`: how much of a direction of its own the last weight has, so that the matrix is nearly singular."""
+    generator = torch.Generator().manual_seed(1)
+    seen = torch.randn(3000, 1, 30, generator=generator)
+    seen[:, :, 29] = seen[:, :, 28] + scale * seen[:, :, 29]
+    missing = seen @ torch.randn(30, 4, generator=generator) + torch.randn(3000, 1, 4, generator=generator)
+    single, double = solve(seen, missing, 1.0, True), solve(seen.double(), missing.double(), 1.0, True)
+    torch.testing.assert_close(single.weights, double.weights, rtol=1e-3, atol=1e-3)
+    assert single.after == pytest.approx(double.after, rel=1e-5)
+
+
+def test_in_single_precision_too_all_is_explained_where_all_can_be() -> None:
+    generator = torch.Generator().manual_seed(1)
+    seen = torch.randn(3000, 1, 20, generator=generator) @ torch.randn(20, 30, generator=generator) + 3.0
+    found = solve(seen, seen @ torch.randn(30, 4, generator=generator), 1.0, True)
+    assert found.after < 1e-9 * found.before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -160,3 +161,23 @@ def test_masked_copy_keeps_its_shapes() -> None:
     mask(masked, graph, draw(graph, 0))
     assert [p.shape for p in masked.parameters()] == [p.shape for p in model.parameters()]
     assert difference(masked(*inputs), model(*inputs)) > 1e-3
+
+
+@pytest.mark.parametrize("normalize", [torch.nn.utils.spectral_norm, torch.nn.utils.parametrizations.spectral_norm])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_spectral_norm_mixes_what_its_layer_reads_and_gives_out_and_nothing_else(
+    normalize: Callable[[nn.Module], nn.Module], training: bool
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(conv(3, 5), nn.ReLU(), normalize(conv(5, 4)), nn.ReLU(), conv(4, 6), nn.ReLU(), conv(6, 2))
+    image = torch.randn(2, 3, 8, 8)
+    model(image)  # the first estimate of the norm
+    graph = ChannelGraph.trace(model.train(training), image)
+    mixing = {layer: set(graph.mixing[row].tolist()) for layer, row in graph.layers.items()}
+    assert mixing == {"0": {True}, "2": {True}, "4": {False}, "6": {False}}
+    assert set(graph.mixed) == {"0", "2"}
+    own, others = graph.layers["2"][:1], graph.layers["4"][:2]
+    model.eval()
+    assert cut_against_masked(model, graph, own, (image,)) > 1e-4  # zeroed weights count in the norm, cut ones do not
+    assert verify(model, graph, own, (image,)) < 1e-4
+    assert cut_against_masked(model, graph, others, (image,)) < 1e-5

@@ -55,8 +55,11 @@ CASES: dict[str, Case] = {
     "chip": Case(lambda: importance.Chip(images=None)),
     "reconstruction": Case(importance.Reconstruction),
     "reconstruction-whole": Case(lambda: importance.Reconstruction("none", greedy=0.3, places=1000)),
+    "reconstruction-gradient": Case(lambda: importance.Reconstruction("none", greedy=0.2, weigh="gradient")),
+    "reconstruction-downstream": Case(lambda: importance.Reconstruction(greedy=0.2, weigh="downstream")),
     "taylor": Case(importance.Taylor),
     "hessian": Case(importance.Hessian),
+    "jacobian": Case(importance.Jacobian),
     "downstream": Case(lambda: importance.Downstream(importance.WeightNorm()), sees_useless=False),
     "downstream-ipad": Case(lambda: importance.Downstream(norm=2, hops=2, combine="max"), sees_useless=False),
     "downstream-active": Case(

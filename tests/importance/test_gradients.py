@@ -1,4 +1,4 @@
-"""Taylor and Hessian against gates that are really built into the weights that read a group."""
+"""Taylor and Hessian against gates that are really built into weights; the Jacobian criterion against gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.mask import mask
-from pruning_lab.importance import Hessian, Taylor, cross_entropy, main_output
+from pruning_lab.importance import Hessian, Jacobian, Taylor, cross_entropy, main_output
 from tests.networks.scored import CLASSES, EXAMPLE, NETS, batches, build
 
 
@@ -51,6 +51,59 @@ def test_hessian_is_half_the_mean_square_of_the_gates_derivative(net: str) -> No
     graph = ChannelGraph.trace(model, EXAMPLE)
     expected = built_gates(model, graph).square().mean(0) / 2
     torch.testing.assert_close(Hessian()(model, graph, batches()), expected, rtol=1e-3, atol=1e-10)
+
+
+def of_tensors(model: nn.Module, graph: ChannelGraph) -> Tensor:
+    """Mean over images of the sum over layers of (weights x gradient)^2, by the gradients of all weights."""
+    model = copy.deepcopy(model).eval()
+    expected = torch.zeros(len(graph) + 1)
+    images = [single for image, target in batches() for single in zip(image, target, strict=True)]
+    for image, target in images:
+        model.zero_grad()
+        F.cross_entropy(main_output(model(image[None])), target[None]).backward()
+        parts: dict[tuple[str, bool], Tensor] = {}
+        for name, parameter in model.named_parameters():
+            layer = name.rpartition(".")[0]
+            for dim, row in graph.tensors[name].axes.items() if name in graph.tensors else ():
+                other = [d for d in range(parameter.dim()) if d != dim]
+                product = (parameter * parameter.grad).detach().sum(other) if other else (parameter * parameter.grad)
+                is_input = dim != int(isinstance(model.get_submodule(layer), nn.ConvTranspose2d)) and bool(other)
+                part = parts.setdefault((layer, is_input), torch.zeros(len(graph) + 1))
+                part.index_add_(0, row % (len(graph) + 1), product.detach())
+        for part in parts.values():
+            expected += part.square()
+    return expected[:-1] / len(images)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_jacobian_criterion_is_weights_x_gradient_squared_image_by_image(net: str) -> None:
+    model = build(net)
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    torch.testing.assert_close(Jacobian()(model, graph, batches()), of_tensors(model, graph), rtol=1e-3, atol=1e-9)
+
+
+def test_the_jacobian_criterion_sees_layer_norms_whose_channels_are_last() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm, self.head = nn.Conv2d(3, 5, 3, padding=1), nn.LayerNorm(5), nn.Conv2d(5, CLASSES, 1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.head(self.norm(self.first(image).movedim(1, -1)).movedim(-1, 1))
+
+    torch.manual_seed(0)
+    model = Block()
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    torch.testing.assert_close(Jacobian()(model, graph, batches()), of_tensors(model, graph), rtol=1e-3, atol=1e-9)
+
+
+def test_the_jacobian_criterion_sees_through_what_writes_into_its_input() -> None:
+    torch.manual_seed(0)
+    head = nn.Conv2d(4, CLASSES, 1)
+    first = nn.Conv2d(3, 4, 3, padding=1)
+    nets = [nn.Sequential(first, nn.LeakyReLU(0.3, inplace=inplace), head).eval() for inplace in (False, True)]
+    plain, written = (Jacobian()(net, ChannelGraph.trace(net, EXAMPLE), batches()) for net in nets)
+    torch.testing.assert_close(plain, written)
 
 
 def test_taylor_is_exact_for_a_loss_that_is_linear_in_the_logits() -> None:
@@ -141,6 +194,6 @@ def test_the_logits_are_found_in_what_models_return() -> None:
 
 def test_no_images_is_an_error_that_names_the_knob() -> None:
     model = build("chain")
-    for method in (Taylor(), Hessian()):
+    for method in (Taylor(), Hessian(), Jacobian()):
         with pytest.raises(LabError, match="score_images"):
             method(model, ChannelGraph.trace(model, EXAMPLE), [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -13,13 +14,20 @@ from pruning_lab.graph.cutting.cut import cut
 from tests.networks.scored import EXAMPLE, batches, build
 from tests.paths import CONF
 
+STEADIED = {
+    "steady_taylor": importance.Taylor(),
+    "ipad_steady": importance.Ipad(normalize="layer_mean", of="reads"),
+    "downstream_steady": importance.Downstream(mix=0.0, last_layers="ones", active=True),
+}
 
-def test_steady_taylor_is_what_its_description_says() -> None:
-    """sqrt(Taylor / its layer's mean x magnitude / its layer's mean), and over a cut 0.7 old + 0.3 new."""
+
+@pytest.mark.parametrize("option", STEADIED)
+def test_a_steady_preset_is_what_its_description_says(option: str) -> None:
+    """sqrt(method / its layer's mean x magnitude / its layer's mean), and over a cut 0.7 old + 0.3 new."""
 
     def by_hand(model: nn.Module, graph: ChannelGraph) -> Tensor:
         product = torch.ones(len(graph))
-        for method in (importance.Taylor(), importance.GroupMagnitude()):
+        for method in (STEADIED[option], importance.GroupMagnitude()):
             scores = method(model, graph, batches())
             for ids in graph.layers.values():
                 product[ids] *= (scores[ids] / (scores[ids].mean() or 1.0)).sqrt()
@@ -27,7 +35,7 @@ def test_steady_taylor_is_what_its_description_says() -> None:
 
     model = build("chain")  # where every group is one filter of one layer
     graph = ChannelGraph.trace(model, EXAMPLE)
-    method = instantiate(OmegaConf.load(CONF / "importance" / "steady_taylor.yaml"))
+    method = instantiate(OmegaConf.load(CONF / "importance" / f"{option}.yaml"))
     before = by_hand(model, graph)
     torch.testing.assert_close(method(model, graph, batches()), before)
     leaving = int(before.masked_fill(~graph.prunable, torch.inf).argmin())

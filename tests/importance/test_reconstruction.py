@@ -12,13 +12,15 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import modules_of
 from pruning_lab.compensation.patches import channels_of, patches_at, rows_at, sampled_places
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import Reconstruction
+from pruning_lab.importance import Downstream, Reconstruction, main_output
 from pruning_lab.surgery import cut
 from tests.networks.combined import NETS as READER_NETS
 from tests.networks.combined import combined
 from tests.networks.scored import EXAMPLE, NETS, batches, build
 
 ALL = 10_000
+
+Worth = dict[str, Tensor]
 
 
 @torch.no_grad()
@@ -43,8 +45,18 @@ def read(model: nn.Module, graph: ChannelGraph, image: Tensor) -> dict[str, tupl
     return {name: tuple(map(torch.cat, zip(*parts, strict=True))) for name, parts in found.items()}  # type: ignore[misc]
 
 
-def brute_force(model: nn.Module, graph: ChannelGraph, group: int, image: Tensor, shifts: dict[str, bool]) -> float:
-    """Cut one group; each reader's best new weights, over what it still reads; what its filters then lack."""
+def brute_force(
+    model: nn.Module,
+    graph: ChannelGraph,
+    group: int,
+    image: Tensor,
+    shifts: dict[str, bool],
+    worth: Worth | None = None,
+) -> float:
+    """Cut one group; each reader's best new weights, over what it still reads; what its filters then lack.
+
+    `worth`: of an error of each filter of a reader, float64 [filters].
+    """
     small, left = copy.deepcopy(model), copy.copy(graph)
     cut(small, left, [group])
     whole = read(model, graph, image)
@@ -69,14 +81,16 @@ def brute_force(model: nn.Module, graph: ChannelGraph, group: int, image: Tensor
                 target = target - bias.detach().double()[own][stays[own]]
             known = torch.cat([kept, torch.ones(len(kept), 1)], 1) if shifts[name] else kept
             solution = torch.linalg.lstsq(known, target, driver="gelsd").solution
-            lost += float((target - known @ solution).square().mean(0).sum())
-        total += lost / _spread(output, shifts[name])
+            own_worth = torch.ones(int(stays[own].sum())) if worth is None else worth[name][own][stays[own]]
+            lost += float((own_worth * (target - known @ solution).square().mean(0)).sum())
+        total += lost / _spread(output, shifts[name], None if worth is None else worth[name])
     return total
 
 
-def _spread(output: Tensor, shifts: bool) -> float:
+def _spread(output: Tensor, shifts: bool, worth: Tensor | None = None) -> float:
     centered = output - output.mean(0) if shifts else output
-    return float(centered.square().mean(0).sum())
+    size = centered.square().mean(0)
+    return float((size if worth is None else worth * size).sum())
 
 
 def has_shift(model: nn.Module, graph: ChannelGraph) -> dict[str, bool]:
@@ -102,12 +116,75 @@ def test_every_kind_of_reader_loses_what_brute_force_says(name: str) -> None:
     check(model, graph, torch.randn(30, *shape[1:]))
 
 
-def check(model: nn.Module, graph: ChannelGraph, image: Tensor) -> None:
-    scores = Reconstruction(greedy=0.0, places=ALL, widest=ALL, ridge=1e-12)(model, graph, [(image, image[:, 0])])
+def check(model: nn.Module, graph: ChannelGraph, image: Tensor, worth: Worth | None = None, **options: object) -> None:
+    target = options.pop("target", image[:, 0])
+    method = Reconstruction(greedy=0.0, places=ALL, widest=ALL, ridge=1e-12, **options)
+    scores = method(model, graph, [(image, target)])
     shifts = has_shift(model, graph)
     for group in graph.prunable.nonzero().flatten().tolist():
-        expected = brute_force(model, graph, group, image, shifts)
+        expected = brute_force(model, graph, group, image, shifts, worth)
         assert float(scores[group]) == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("net", ["chain", "unet", "residual"])
+def test_weighed_by_the_gradient_it_is_the_loss_of_what_the_runs_loss_looks_at(net: str) -> None:
+    model = build(net).eval()
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    image, target = (torch.cat(parts) for parts in zip(*batches(), strict=True))
+    check(model, graph, image, squared_gradients(model, graph, image, target), weigh="gradient", target=target)
+
+
+def keeping(outputs: dict[str, Tensor], name: str):
+    def hook(_, __, output):
+        outputs[name] = output
+
+    return hook
+
+
+def squared_gradients(model: nn.Module, graph: ChannelGraph, image: Tensor, target: Tensor) -> Worth:
+    """Mean over images of the sum over places of (d loss / d output)^2, image by image, by autograd itself."""
+    found: Worth = {name: torch.zeros(len(row), dtype=torch.float64) for name, row in graph.layers.items()}
+    for single, own in zip(image.split(1), target.split(1), strict=True):
+        outputs: dict[str, Tensor] = {}
+        handles = [model.get_submodule(name).register_forward_hook(keeping(outputs, name)) for name in graph.layers]
+        loss = nn.functional.cross_entropy(main_output(model(single)), own)
+        for handle in handles:
+            handle.remove()
+        for name, gradient in zip(outputs, torch.autograd.grad(loss, list(outputs.values())), strict=True):
+            channels = gradient.movedim(-1, 1) if isinstance(model.get_submodule(name), nn.Linear) else gradient
+            found[name] += channels[0].double().flatten(1).square().sum(1) / len(image)
+    return found
+
+
+@pytest.mark.parametrize("net", ["chain", "unet", "residual"])
+def test_weighed_by_what_lies_downstream_each_filter_counts_as_it_feeds_others(net: str) -> None:
+    model = build(net).eval()
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    image = torch.cat([image for image, _ in batches()])
+    ahead = Downstream(mix=0.0, last_layers="ones", active=True).by_filter(model, graph, [(image, image[:, 0])])
+    check(model, graph, image, {name: row.double() for name, row in ahead.items()}, weigh="downstream")
+
+
+def test_a_reader_that_the_loss_does_not_look_at_loses_nothing() -> None:
+    class Forked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 6, 3)
+            self.seen, self.unseen = nn.Conv2d(6, 3, 1), nn.Conv2d(6, 3, 1)
+
+        def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+            features = torch.relu(self.first(image))
+            return self.seen(features), self.unseen(features)
+
+    torch.manual_seed(0)
+    model = Forked().eval()
+    with torch.no_grad():
+        model.seen.weight[:, 2] = 0
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    data = [(image, target.clamp(max=2)[:, 1:-1, 1:-1]) for image, target in batches()]
+    group = int(graph.layers["first"][2])
+    assert float(Reconstruction("none", greedy=0.0)(model, graph, data)[group]) > 1e-3
+    assert float(Reconstruction("none", greedy=0.0, weigh="gradient")(model, graph, data)[group]) < 1e-9
 
 
 def test_what_leaves_one_by_one_loses_what_brute_force_says_at_that_moment() -> None:
@@ -166,7 +243,12 @@ def test_a_wide_reader_is_seen_tap_by_tap() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"relative_to": "loss"}, "relative_to=loss"), ({"greedy": 2.0}, "greedy=2"), ({"places": 0}, "must be positive")],
+    [
+        ({"relative_to": "loss"}, "relative_to=loss"),
+        ({"weigh": "loss"}, "weigh=loss"),
+        ({"greedy": 2.0}, "greedy=2"),
+        ({"places": 0}, "must be positive"),
+    ],
 )
 def test_a_wrong_option_is_named(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(LabError, match=message):

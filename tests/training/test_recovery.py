@@ -37,6 +37,22 @@ def test_every_recovery_starts_its_schedule_anew(model: TinyNet, scheduler) -> N
     assert second.learning_rate_end == first.learning_rate_end
 
 
+def test_after_a_repair_it_starts_from_a_share_of_the_rate_each_time_and_no_more(model: TinyNet) -> None:
+    recovery = Recovery(adam, linear, epochs=1, final_epochs=1, repaired_rate=0.25)
+    optimizer = recovery.new_optimizer(model)
+    plain = heal(recovery, model, optimizer).learning_rate_start
+    for _ in range(2):
+        assert heal(recovery, model, optimizer, repaired=True).learning_rate_start == 0.25 * plain
+    assert heal(recovery, model, optimizer).learning_rate_start == plain
+    assert heal(recovery, model, optimizer, repaired=True, final=True).learning_rate_start == plain
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_of_the_rate_that_is_none_is_a_mistake(share: float) -> None:
+    with pytest.raises(LabError, match=r"recovery\.repaired_rate"):
+        Recovery(adam, repaired_rate=share)
+
+
 def test_rates_that_differ_between_parameter_groups_all_start_anew(model: TinyNet) -> None:
     optimizer = SGD([{"params": model.conv.parameters(), "lr": 0.1}, {"params": model.head.parameters()}], lr=0.5)
     recovery = Recovery(adam, partial(linear, final_fraction=0.5), epochs=1)

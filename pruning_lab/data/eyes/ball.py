@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from pruning_lab.data.eyes.brush import Floats, blend, soft_noise, strokes, tinted
+from pruning_lab.data.drawing.brush import Floats, blend, soft_noise, strokes, tinted
 from pruning_lab.data.eyes.shape import EyeShape, coverage
 
 IRIS_COLOURS = (

@@ -1,19 +1,16 @@
 """The data set that needs no files: draws eyes and masks, each from its number. Knows no file format."""
 
 from collections.abc import Sequence
-from hashlib import sha256
+from dataclasses import dataclass
 
 import numpy as np
 
-from pruning_lab.common.errors import LabError
-from pruning_lab.data.cache import Cached, MemoryBudget
 from pruning_lab.data.contract import Image, Mask, SegmentationData, channel_statistics, checked_size
+from pruning_lab.data.drawing.camera import photograph
+from pruning_lab.data.drawing.splits import check_drawing, drawn_splits, first_pixels
 from pruning_lab.data.eyes.ball import paint_eyeball
-from pruning_lab.data.eyes.camera import photograph
 from pruning_lab.data.eyes.face import paint_glasses, paint_lids, paint_skin
 from pruning_lab.data.eyes.shape import CLASS_NAMES, random_shape
-
-SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
 
 
 class Eyes(SegmentationData):
@@ -42,59 +39,37 @@ class Eyes(SegmentationData):
         cache_mb: float = 1024,
     ) -> None:
         height, width = checked_size(size)
-        for key, count in (("train", train), ("val", val), ("test", test)):
-            if count < 1:
-                raise LabError(f"data.{key} is {count}: a split needs at least one image")
-        for key, share in (("grey", grey), ("makeup", makeup), ("glasses", glasses)):
-            if not 0 <= share <= 1:
-                raise LabError(f"data.{key} is {share}: give the share of images that have it, 0 to 1")
-        if seed < 0 or blur < 0 or noise < 0:
-            raise LabError(f"data.seed, data.blur and data.noise can't be negative: {seed}, {blur}, {noise}")
-        budget = MemoryBudget(cache_mb)
+        counts = {"train": train, "val": val, "test": test}
+        shares = {"grey": grey, "makeup": makeup, "glasses": glasses}
+        check_drawing(counts, shares, {"seed": seed, "blur": blur, "noise": noise})
         look = (grey, makeup, glasses, blur, noise)
-        splits = {
-            name: Cached(DrawnEyes((height, width), count, (seed, SPLIT_NUMBERS[name]), *look), budget)
-            for name, count in (("train", train), ("val", val), ("test", test))
-        }
+        splits = drawn_splits(DrawEye((height, width), *look), counts, seed, cache_mb)
         used_mean, used_std = channel_statistics(splits["train"], mean, std)
-        first_pixels = [sha256(split[0][0].tobytes()).hexdigest()[:8] for split in splits.values()]
         super().__init__(
             name="eyes",
             class_names=CLASS_NAMES,
             ignore_index=None,
             mean=used_mean,
             std=used_std,
-            identity=repr((height, width, train, val, test, seed, look, first_pixels)),
+            identity=repr((height, width, train, val, test, seed, look, first_pixels(splits))),
             train=splits["train"],
             val=splits["val"],
             test=splits["test"],
         )
 
 
-class DrawnEyes:
-    """A split of eyes, each drawn when asked for, from `seeds`, its index, the size and the look alone."""
+@dataclass(frozen=True)
+class DrawEye:
+    """Draws one eye of a size, (height, width), and with a look; the arguments are those of `Eyes`."""
 
-    def __init__(
-        self,
-        size: tuple[int, int],
-        count: int,
-        seeds: tuple[int, ...],
-        grey: float,
-        makeup: float,
-        glasses: float,
-        blur: float,
-        noise: float,
-    ) -> None:
-        self.size, self.count, self.seeds = size, count, seeds
-        self.grey, self.makeup, self.glasses, self.blur, self.noise = grey, makeup, glasses, blur, noise
+    size: tuple[int, int]
+    grey: float
+    makeup: float
+    glasses: float
+    blur: float
+    noise: float
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> tuple[Image, Mask]:
-        if not 0 <= index < self.count:
-            raise IndexError(index)
-        rng = np.random.default_rng((*self.seeds, index))
+    def __call__(self, rng: np.random.Generator) -> tuple[Image, Mask]:
         grey, makeup, glasses = rng.random(3) < (self.grey, self.makeup, self.glasses)
         shape = random_shape(rng, *self.size)
         picture = np.empty((*self.size, 3), np.float32)
@@ -104,7 +79,3 @@ class DrawnEyes:
         if glasses:
             paint_glasses(picture, shape, rng)
         return photograph(picture, grey, self.blur, self.noise, rng), shape.mask()
-
-    def label(self, index: int) -> str:
-        """Return the number of the drawing."""
-        return str(index)

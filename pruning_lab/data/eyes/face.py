@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pruning_lab.data.eyes.brush import Floats, blend, soft_noise, strokes, tinted
+from pruning_lab.data.drawing.brush import Floats, blend, soft_noise, strokes, tinted
 from pruning_lab.data.eyes.shape import EyeShape, Lid, coverage
 
 LIGHTEST_SKIN = np.array((0.93, 0.76, 0.67))

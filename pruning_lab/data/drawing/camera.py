@@ -1,10 +1,10 @@
-"""Turns a painted eye into a photograph: light, lens and sensor. Knows nothing of what is in the picture."""
+"""Turns a painting into a photograph: light, lens and sensor. Knows nothing of what is in the picture."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning_lab.data.eyes.brush import Floats, soft_noise
+from pruning_lab.data.drawing.brush import Floats, soft_noise
 
 
 def photograph(picture: Floats, grey: bool, blur: float, noise: float, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What the drawing of eyes paints with: blending, soft noise and hair-thin strokes. Knows nothing of eyes."""
+"""What drawn pictures are painted with: blending, soft noise and hair-thin strokes. Knows no scene."""
 
 from collections.abc import Sequence
 

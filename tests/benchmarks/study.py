@@ -1,0 +1,154 @@
+"""The study of healing: runs the cells that are missing, one job a core, and writes its tables.
+
+    python -m tests.benchmarks.study --list
+    python -m tests.benchmarks.study --nuclei PATH --hours 3
+    python -m tests.benchmarks.study --only-tables --into docs/study.md
+
+A cell that has finished is not run again, so that a study that was cut short goes on where it stopped. All of it is
+meant to take three hours of two quiet cores, with `--jobs 2`, the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.lab.output.run_folder import read_run
+from pruning_lab.tasks.report.pages import deliver
+from tests.benchmarks.study_cells import DATA, Cell, all_cells
+from tests.benchmarks.study_tables import Result, text_of
+
+ROOT = Path("outputs/study")
+MARKER = "healing"
+LOG = "job.txt"
+
+Start = Callable[[Cell], subprocess.Popen[bytes]]
+
+
+def is_done(cell: Cell, root: Path) -> bool:
+    """Whether all runs of a cell have their cards."""
+    return all((folder / "card.json").is_file() for folder in cell.runs(root).values())
+
+
+def missing(cells: Sequence[Cell], root: Path) -> list[Cell]:
+    """Those that are not done; one that takes another's widths comes after it."""
+    left = [cell for cell in cells if not is_done(cell, root)]
+    return sorted(left, key=lambda cell: cell.needs() is not None)
+
+
+def results_of(cells: Sequence[Cell], root: Path) -> list[Result]:
+    """A result for each run that has finished.
+
+    Raises:
+        LabError: a card is broken.
+    """
+    found = []
+    for cell in cells:
+        for budget, folder in cell.runs(root).items():
+            if (folder / "card.json").is_file():
+                cards = read_run(folder).cards
+                found.append(Result(cell, budget, cards.pruned.test_iou, cards.base.test_iou))
+    return found
+
+
+def starter(root: Path, nuclei: str) -> Start:
+    """Starts a cell's job in a process of one thread; what a job that was cut short has left is taken away first."""
+
+    def start(cell: Cell) -> subprocess.Popen[bytes]:
+        folder = root / cell.name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        command = [sys.executable, "-m", "pruning_lab", *cell.arguments(root, nuclei, str(root / "bases"))]
+        with (folder / LOG).open("wb") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"OMP_NUM_THREADS": "1"}
+            )
+
+    return start
+
+
+def run_cells(
+    cells: Sequence[Cell], root: Path, start: Start, jobs: int, hours: float, say: Callable[[str], None] = print
+) -> list[Cell]:
+    """Run the missing cells until all are done or the time is up; jobs that run then are waited for.
+
+    Returns:
+        the cells whose jobs failed.
+    """
+    waiting, failed = missing(cells, root), []
+    running: dict[Cell, subprocess.Popen[bytes]] = {}
+    ends = time.monotonic() + 3600 * hours
+    total = len(waiting)
+    while waiting or running:
+        for cell in [cell for cell, job in running.items() if job.poll() is not None]:
+            code = running.pop(cell).returncode
+            if not is_done(cell, root):
+                failed.append(cell)
+                say(f"{cell.name}: ended with code {code}, see {root / cell.name / LOG}")
+        while waiting and len(running) < jobs and time.monotonic() < ends:
+            place = next((n for n, cell in enumerate(waiting) if _may_start(cell, root, running)), None)
+            if place is None:
+                break
+            cell = waiting.pop(place)
+            running[cell] = start(cell)
+            say(f"{total - len(waiting)}/{total} {cell.name}")
+        if not running:
+            break  # the time is up, or what is left waits for what has failed
+        time.sleep(0.05)
+    if waiting:
+        say(f"{len(waiting)} cells are left; the same command goes on with them")
+    return failed
+
+
+def _may_start(cell: Cell, root: Path, running: dict[Cell, subprocess.Popen[bytes]]) -> bool:
+    """Not before its widths are there, nor beside another job that may train the same base for the first time."""
+    source = cell.needs()
+    if source is not None and not is_done(source, root):
+        return False
+    return any((root / "bases").glob("*/weights.safetensors")) or not any(other.data == cell.data for other in running)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of the study's runs and bases")
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--nuclei", default=os.environ.get("PRUNING_LAB_DATA", ""), help="folder of the nuclei")
+    parser.add_argument("--seeds", type=int, default=5, help="at most")
+    parser.add_argument("--hours", type=float, default=3.0, help="no job is started later than that")
+    parser.add_argument("--jobs", type=int, default=2, help="at once, of one thread each")
+    parser.add_argument("--list", action="store_true", help="tell the cells that are missing, and run none")
+    parser.add_argument("--only-tables", action="store_true", help="run none, write the tables of what there is")
+    parser.add_argument("--into", type=Path, help=f"page with the markers of {MARKER}; else the tables are printed")
+    given = parser.parse_args(arguments)
+    root = given.root.absolute()
+    cells = all_cells(given.data, given.seeds)
+    if given.list:
+        left = missing(cells, root)
+        hours = sum(cell.minutes for cell in left) / 60 / given.jobs
+        print("\n".join(cell.name for cell in left))
+        print(f"{len(left)} of {len(cells)} cells are missing, about {hours:.1f} hours of {given.jobs} quiet cores")
+        return 0
+    if "nuclei" in given.data and not given.nuclei and not given.only_tables:
+        print("the nuclei have no folder; give --nuclei PATH, or --data eyes fields", file=sys.stderr)
+        return 1
+    failed = [] if given.only_tables else run_cells(cells, root, starter(root, given.nuclei), given.jobs, given.hours)
+
+    def make() -> str:
+        found = results_of(cells, root)
+        if not found:
+            raise LabError(f"{root}: no cell of the study has finished; run it without --only-tables")
+        return text_of(found)
+
+    return deliver(make, given.into, MARKER) or int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
