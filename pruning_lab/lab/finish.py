@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from torch import nn
 
@@ -15,6 +16,7 @@ from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.card import Card, Cards, write_cards
 from pruning_lab.lab.output.description import description
 from pruning_lab.lab.output.history import summary as summarize
+from pruning_lab.lab.output.run_folder import SNAPSHOTS
 from pruning_lab.lab.output.run_page import write_run_page
 from pruning_lab.lab.output.sentences import verdict
 from pruning_lab.lab.output.tables import before_after, widths_rows
@@ -100,7 +102,15 @@ def _card(lab: Experiment, name: str, model: nn.Module, row: Mapping[str, float]
 
 
 def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> None:
-    about = {
+    lab.output.tracker.log_model_folder(keep(lab, chosen.model, chosen.graph, _about(lab, state, chosen)))
+    if lab.pruning.validation.save_snapshots:
+        for each in state.snapshots:
+            keep(lab, each.model, each.graph, _about(lab, state, each), f"{SNAPSHOTS}/step_{each.step}")
+
+
+def _about(lab: Experiment, state: RunState, snapshot: Snapshot[ChannelGraph]) -> dict[str, Any]:
+    """What is known of a model besides its layers and weights."""
+    return {
         "class_names": list(lab.data.dataset.class_names),
         "ignore_index": lab.data.dataset.ignore_index,
         "mean": list(lab.data.dataset.mean),
@@ -109,12 +119,11 @@ def _save(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph]) -> N
         "input": list(lab.example().shape),
         "resized": lab.data.dataset.resized,
         "file_size": None if lab.data.dataset.file_size is None else list(lab.data.dataset.file_size),
-        "step": chosen.step,
+        "step": snapshot.step,
         "base_hash": state.base_hash,
         "seed": lab.training.seed,
         "commit": lab.output.commit,
     }
-    lab.output.tracker.log_model_folder(keep(lab, chosen.model, chosen.graph, about))
 
 
 def _log(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], summary: Mapping[str, float]) -> None:

@@ -22,6 +22,7 @@ class Validation:
     Args:
         promise: history -> how promising each of its rows is.
         keep: how many of the last models stay in memory as snapshots.
+        save_snapshots: keep these in the run's folder too, when it ends.
         metrics: metrics of the user's own, by name: callables that map the confusion matrix of a split (int64
             [classes, classes], true class in rows, predicted class in columns) to a number.
 
@@ -32,6 +33,7 @@ class Validation:
     promise: Promise
     keep: int = 5
     metrics: Mapping[str, Metric] | None = None
+    save_snapshots: bool = False
 
     def __post_init__(self) -> None:
         if self.keep < 1:

@@ -40,6 +40,7 @@ GROUPS = {path.name for path in conf_folder().iterdir() if path.is_dir()} | set(
 OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>\w+)[\w./@]*=.+$")
 OF_PREDICT = ("output", "overlays", "probabilities", "values", "trust", "resize", "tile", "overlap", "batch_size")
 OF_REPORT = ("formats", "pictures", "ablation")
+OF_SHOW = ("port", "max_megabytes")
 OF_EVALUATE = ("split=", "root=", "reading.", "worst=", "base=")
 OF_EXPORT = ("format=", "precision=", "pixels=", "head=", "take=", "fold=", "dynamic_", "opset=", "size=", "images=")
 OF_CALIBRATION = ("score_", "calibration", "float_ends=")
@@ -50,6 +51,7 @@ GOES_WITH = {
     **dict.fromkeys((f"task.{key}" for key in OF_EVALUATE), "task=evaluate"),
     **dict.fromkeys((f"task.{key}=" for key in OF_REPORT), "task=report"),
     **dict.fromkeys((f"task.{key}" for key in (*OF_EXPORT, *OF_CALIBRATION)), "task=export"),
+    **dict.fromkeys((f"task.{key}=" for key in OF_SHOW), "task=show"),
     "data.download=": "data=voc",
     "data.": "data=folder",
 }

@@ -16,6 +16,9 @@ from pruning_lab.resources.table import RESOURCES, spelled
 
 HYDRA_FOLDER = "hydra"
 
+SNAPSHOTS = "snapshots"
+"""Folder of a run for the models of its last steps, where they are saved."""
+
 UNKNOWN = "unknown"
 """Stands for a choice that nothing tells any more."""
 

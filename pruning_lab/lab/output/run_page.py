@@ -18,16 +18,19 @@ PICTURES = {
 
 
 def write_run_page(folder: Path) -> Path:
-    """Write the page of a finished run from the files in its folder, and return its path.
+    """Write the page of a finished run from the files in its folder, and return its path. Raises as `run_page` does."""
+    path = Path(folder) / RUN_PAGE
+    write_atomically(path, run_page(Path(folder)))
+    return path
+
+
+def run_page(folder: Path) -> str:
+    """The page of a finished run, from the files in its folder.
 
     Raises:
         LabError: a file is missing or damaged.
     """
-    folder = Path(folder)
     pictures = [
         (file_uri(path), text) for name, text in PICTURES.items() if (path := folder / "figures" / name).is_file()
     ]
-    text = render("run.html", run=run_card(open_run(folder)), pictures=pictures)
-    path = folder / RUN_PAGE
-    write_atomically(path, text)
-    return path
+    return render("run.html", run=run_card(open_run(folder)), pictures=pictures)

@@ -88,7 +88,10 @@ def _downloads(folder: Path) -> list[tuple[str, str, str]]:
 
 def _own_pages(folder: Path, runs: Mapping[str, Run]) -> dict[str, str]:
     """Folder of a run -> the address of its own page, as seen from the report's; only those that are there."""
-    pages = {str(run.folder): run.folder / RUN_PAGE for run in runs.values()}
-    return {
-        place: quote(Path(os.path.relpath(page, folder)).as_posix()) for place, page in pages.items() if page.is_file()
-    }
+    there = [run.folder for run in runs.values() if (run.folder / RUN_PAGE).is_file()]
+    return {str(place): own_page(folder, place) for place in there}
+
+
+def own_page(folder: Path, run: Path) -> str:
+    """The address of a run's own page, as seen from a report's folder."""
+    return quote(Path(os.path.relpath(run / RUN_PAGE, folder)).as_posix())
