@@ -1,5 +1,7 @@
 """`+debug=limit` really runs: a base, one step and the tests of both models, whatever the model."""
 
+import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,16 @@ def test_the_limit_preset_prunes_every_kind_of_model(model: str, tmp_path: Path)
     history = History.read(tmp_path / "run" / "history.csv")
     assert len(history) == 2
     assert history[1]["resources/flops_fraction"] <= 0.85
+
+
+@pytest.mark.slow
+def test_the_profile_preset_leaves_a_trace_of_two_steps_and_a_table(tmp_path: Path) -> None:
+    small = ["model.width=8", "model.depth=2", "data=eyes_few", "base.steps=1", "recovery.steps=1"]
+    config = composed("+debug=profile", f"output_root={tmp_path}", *small, *FEW, *HERE)
+    run_task(config, str(tmp_path / "run"), {"model": "unet"})
+    assert len(History.read(tmp_path / "run" / "history.csv")) == 3
+    with gzip.open(tmp_path / "run" / "trace.json.gz", "rt", encoding="utf-8") as file:
+        names = {event["name"] for event in json.load(file)["traceEvents"]}
+    assert "aten::convolution_backward" in names
+    assert "aten::convolution_backward" in (tmp_path / "run" / "profile.txt").read_text(encoding="utf-8")
+    assert not (tmp_path / "run" / "state").exists()

@@ -14,7 +14,7 @@ from pruning_lab.lab.output.run_folder import HYDRA_FOLDER, Run, read_config, re
 NOT_SEARCHED = {"mlartifacts", "bases"}
 """Folders beside the runs: copies for the tracking store, and trained bases."""
 
-NO_RUNS = (".inspect", ".report", ".budgets", ".predict", ".evaluate", ".export", ".show", ".upload")
+NO_RUNS = (".inspect", ".report", ".budgets", ".predict", ".evaluate", ".export", ".show", ".upload", ".profile_steps")
 """How the targets of tasks end whose own folder is no run; the runs of `budgets` are in folders below."""
 
 
