@@ -52,12 +52,13 @@ own in their place.
 STOPS = (
     Stop(
         "Prune",
-        "A small U-Net is trained, and pruned to a quarter of its FLOPs. `data.split` holds images back for\n"
+        "A small U-Net is trained, and pruned to half of its FLOPs. `data.split` holds images back for\n"
         "validation and test. More epochs and a wider network make it good; these make it quick. `hydra.run.dir`\n"
         "names the run's folder; without it the folder is named after the time.",
         "python -m pruning_lab name=tour data=folder data.root=photos data.size=[64,96]"
         " data.split='{val: 0.15, test: 0.15}'"
-        " model.width=12 model.depth=2 base.epochs=30 recovery.epochs=2 recovery.final_epochs=20 loader.batch_size=8"
+        " data.class_names=[background,sclera,iris,pupil] model.width=12 model.depth=2 base.epochs=40 stop.flops=0.5"
+        " importance=steady_taylor recovery.epochs=2 recovery.final_epochs=20 loader.batch_size=8"
         " hydra.run.dir=outputs/tour",
         ("outputs/tour/figures/predictions.png", "tour_predictions.png"),
     ),
@@ -71,7 +72,7 @@ STOPS = (
     Stop(
         "Export",
         "A file that runs without PyTorch; it is checked against the model on real images, and timed beside\n"
-        "the base's.",
+        "the base's. `notebooks/to_onnx.ipynb` runs such a file.",
         "python -m pruning_lab name=export task=export task.run=outputs/tour task.format=[onnx] task.head=mask",
     ),
     Stop(

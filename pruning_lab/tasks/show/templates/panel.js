@@ -68,7 +68,7 @@
     }
     keys(shown.classes, at("keys"));
     if (shown.difference) {
-      const title = `where they differ: ${percent(1 - shown.agreement)}`;
+      const title = `they differ: ${percent(1 - shown.agreement)}`;
       keys(shown.legend, figure(title, shown.difference, at("sides")));
     }
     numbers();
