@@ -65,7 +65,7 @@ def _mentions(code: Any, kind: type[nn.Module], names: frozenset[str]) -> bool:
         one = _bare(waiting.pop())
         if isinstance(one, torch.jit.ScriptFunction):
             return True
-        if not isinstance(one, types.FunctionType) or one in seen or one.__module__.startswith("torch."):
+        if not isinstance(one, types.FunctionType) or one in seen or str(one.__module__).startswith("torch."):
             continue
         seen.add(one)
         if names & _asked_of_others(one.__code__, own=id(one) in methods):
