@@ -19,10 +19,8 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.common.marks import BEGUN, DONE, FAILED, JOB, read_mark, remove_mark, write_mark
 from pruning_lab.common.sharing import working
 from pruning_lab.common.versions import versions
-from pruning_lab.lab.output.tracker import Opening
 from pruning_lab.tasks.config import build, fill_null, run_task
 from pruning_lab.tasks.job_names import job_hash
-from pruning_lab.tasks.naming import sweep_of
 from pruning_lab.tasks.outcome import Outcome, returned
 
 EARLIER = "earlier"
@@ -90,6 +88,9 @@ def note_failure(config: DictConfig, folder: Path, reason: str, overrides: Seque
         config: with `tracking` and `output_root`.
         overrides: what was set on the command line.
     """
+    from pruning_lab.lab.output.tracker import Opening
+    from pruning_lab.tasks.naming import sweep_of
+
     earlier = read_mark(folder, FAILED) or {}
     about = {"reason": reason, "run_id": earlier.get("run_id", "")}
     write_mark(folder, FAILED, about)

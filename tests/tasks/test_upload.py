@@ -1,14 +1,13 @@
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from omegaconf import OmegaConf
 
+from pruning_lab.common.claims import LOCK
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output.journal import Journal
 from pruning_lab.lab.output.mlflow import Uploaded
-from pruning_lab.lab.start import claimed
 from pruning_lab.tasks import upload as task
 from pruning_lab.tasks.upload import tracked_folders, upload, uri_of
 
@@ -48,17 +47,11 @@ def test_every_run_below_a_pattern_is_sent_to_its_own_store_once(
 
 
 def test_a_run_that_works_is_left_alone(
-    sent: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    sent: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a_journal(tmp_path / "0")
-
-    @contextlib.contextmanager
-    def held(folder: Path) -> Iterator[None]:
-        with claimed(folder), claimed(folder):
-            yield
-
-    monkeypatch.setattr(task, "claimed", held)
-    upload(CONFIG, tmp_path, {}, str(tmp_path))
+    with FileLock(tmp_path / "0" / LOCK):  # as another process would hold it
+        upload(CONFIG, tmp_path, {}, str(tmp_path))
     assert not sent
     assert "still at work" in capsys.readouterr().out
 
