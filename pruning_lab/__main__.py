@@ -26,6 +26,7 @@ from pruning_lab.tasks.config import conf_folder, register_schema
 from pruning_lab.tasks.jobs import OtherJobError, note_failure, perform, standing
 from pruning_lab.tasks.mistakes import told
 from pruning_lab.tasks.plugins import register
+from pruning_lab.tasks.search.sweeper import Search
 from pruning_lab.tasks.sweeper import Sweep
 
 FAILED, NOT_MET, INTERRUPTED, NO_READER = 1, 3, 130, 141
@@ -102,6 +103,7 @@ def main() -> int:
     logging.raiseExceptions = False  # a line that the log has no room for costs nothing but itself
     register_schema()
     register(Sweep)
+    register(Search)
     listen()
     try:
         _answer()
