@@ -21,7 +21,7 @@ from pruning_lab import __version__
 from pruning_lab.common.claims import HeldError
 from pruning_lab.common.errors import LabError, one_line
 from pruning_lab.common.files import disk_trouble, is_full
-from pruning_lab.common.stopping import listen
+from pruning_lab.common.stopping import at_work, listen
 from pruning_lab.tasks.config import conf_folder, register_schema
 from pruning_lab.tasks.jobs import OtherJobError, note_failure, perform, standing
 from pruning_lab.tasks.mistakes import told
@@ -35,7 +35,12 @@ FAILED, NOT_MET, INTERRUPTED, NO_READER = 1, 3, 130, 141
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
 def job(config: DictConfig) -> Any:
-    """One job; returns the number that `returns` names, for sweepers that optimize it."""
+    """One job; returns what `returns` names, for sweepers that optimize it."""
+    with at_work():
+        return _job(config)
+
+
+def _job(config: DictConfig) -> Any:
     settings = HydraConfig.get()
     folder = _folder_of_run(config, settings)
     try:

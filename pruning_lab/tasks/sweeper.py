@@ -27,6 +27,7 @@ from pruning_lab.common.errors import LabError, one_line
 from pruning_lab.common.marks import DONE, read_mark
 from pruning_lab.tasks.job_names import HASH_DIGITS, changed_text
 from pruning_lab.tasks.jobs import note_failure, standing
+from pruning_lab.tasks.launching import launched
 from pruning_lab.tasks.outcome import names_of
 
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
@@ -88,7 +89,7 @@ class Sweep(Sweeper):
         returns: list[Sequence[JobReturn]] = []
         size = self._batch or max(len(sound), 1)
         for start in range(0, len(sound), size):
-            returns.append(self._launcher.launch(sound[start : start + size], initial_job_idx=start))
+            returns.append(launched(self._launcher, sound[start : start + size], start))
         failed = show_results(planned, [each for batch in returns for each in batch])
         if failed:
             raise LabError(f"{failed} of {len(planned)} jobs failed, see the table; the same line tries them again")

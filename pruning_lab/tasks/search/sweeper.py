@@ -22,6 +22,7 @@ from pruning_lab.common.marks import DONE, read_mark
 from pruning_lab.tasks.config import plain
 from pruning_lab.tasks.job_names import job_hash
 from pruning_lab.tasks.jobs import note_failure, standing
+from pruning_lab.tasks.launching import launched
 from pruning_lab.tasks.search.judge import TRIAL, trial_text
 from pruning_lab.tasks.sweeper import Planned, outlook, plan, reason_of, record, tell_how_many, tell_what_is_fixed
 
@@ -170,7 +171,7 @@ class Search(Sweeper):
         first = batch[0].trial.number
         ended: Sequence[JobReturn] = []
         if sound:
-            ended = self._launcher.launch([list(job.overrides) for job in sound], initial_job_idx=first)
+            ended = launched(self._launcher, [list(job.overrides) for job in sound], first)
         returns = {job.folder: each for job, each in zip(sound, ended, strict=True)}
         reasons = {each.trial.number: self._end(study, each, returns.get(each.job.folder)) for each in batch}
         return {number: reason for number, reason in reasons.items() if reason}
