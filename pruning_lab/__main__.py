@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pruning_lab import __version__
 from pruning_lab.common.claims import HeldError
-from pruning_lab.common.errors import LabError, one_line
+from pruning_lab.common.errors import GivenUpError, LabError, one_line
 from pruning_lab.common.files import disk_trouble, is_full
 from pruning_lab.common.stopping import at_work, listen
 from pruning_lab.tasks.config import conf_folder, register_schema
@@ -96,7 +96,8 @@ def _fail(error: Exception, config: DictConfig, settings: DictConfig) -> NoRetur
     if settings.mode == RunMode.RUN and isinstance(error, LabError):
         sys.exit(f"error: {error}")
     if settings.mode != RunMode.RUN:
-        print(f"job {settings.job.num} failed: {error}", file=sys.stderr, flush=True)
+        end = "is given up" if isinstance(error, GivenUpError) else "failed"
+        print(f"job {settings.job.num} {end}: {error}", file=sys.stderr, flush=True)
         if not isinstance(error, OtherJobError):
             note_failure(config, Path(settings.runtime.output_dir), one_line(error), settings.overrides.task)
     raise error

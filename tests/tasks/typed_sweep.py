@@ -32,7 +32,7 @@ class Sweep:
     @property
     def folders(self) -> dict[str, Path]:
         """What a job is called, without its hash -> its folder."""
-        return {path.name.rpartition("-")[0]: path for path in (self.root / "sweeps" / "s").iterdir() if path.is_dir()}
+        return {path.parent.name.rpartition("-")[0]: path.parent for path in self.root.glob("sweeps/s/*-*/*.json")}
 
     @property
     def worked(self) -> dict[str, int]:

@@ -51,8 +51,6 @@ def _judge(about: Mapping[str, object]) -> Judge:
         if step not in known.intermediate_values:
             trial.report(row[metric], step)
         if trial.should_prune():
-            raise GivenUpError(
-                f"given up after step {step}: {metric} is {row[metric]:.4f}, and other trials did better"
-            )
+            raise GivenUpError(f"after step {step} by the pruner: {metric} is {row[metric]:.4f}")
 
     return judge

@@ -20,7 +20,8 @@ TRIALS, FRONT = "trials.csv", "front.csv"
 LONGEST = 140
 """Characters of a reason in the table; all of it is in trials.csv."""
 
-STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "given up"}
+GIVEN_UP = "given up"
+STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: GIVEN_UP}
 
 
 def rows(study: Study, failures: Mapping[int, str]) -> list[dict[str, str | float]]:
@@ -36,7 +37,11 @@ def rows(study: Study, failures: Mapping[int, str]) -> list[dict[str, str | floa
             **{key.lstrip("+"): value for key, value in trial.params.items()},
             "state": _state(trial, failures),
             "on_front": "yes" if trial.number in best else "",
-            **dict(zip(study.asked.objectives, trial.values or (), strict=False)),
+            **(
+                dict(zip(study.asked.objectives, trial.values, strict=True))
+                if trial.state == TrialState.COMPLETE
+                else {}
+            ),
             "reason": failures.get(trial.number, trial.user_attrs.get(REASON, "")),
             "folder": trial.user_attrs.get(FOLDER, ""),
         }
@@ -62,7 +67,7 @@ def show_trials(study: Study, failures: Mapping[int, str]) -> None:
     for row in told:
         values = [f"{row[name]:.4f}" if name in row else "" for name in objectives]
         reason = shorten(str(row["reason"]), LONGEST, placeholder=" ...")
-        end = f"{row['state']}: {reason}" if reason else str(row["state"])
+        end = f"{row['state']}{', ' if row['state'] == GIVEN_UP else ': '}{reason}" if reason else str(row["state"])
         table.add_row(
             *(_number(row.get(key, "")) for key in keys), *values, end, style="bold" if row["on_front"] else ""
         )

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from pruning_lab.common.marks import FAILED
+from tests.tasks.test_assembly import SMALL
 from tests.tasks.typed_sweep import LINE, Sweep
 
 SEARCH = ("hydra/sweeper=optuna", "seed=range(1,9)", "stop.flops=interval(0.1,0.9)")
@@ -110,3 +111,20 @@ def test_another_space_is_one_line(sweep: Sweep) -> None:
 def test_a_search_for_nothing_is_one_line(sweep: Sweep) -> None:
     assert sweep("hydra/sweeper=optuna", "seed=1") == 1
     assert sweep.err.startswith("error: nothing is searched")
+
+
+@pytest.mark.slow
+def test_a_hopeless_run_ends_after_its_step_and_its_trial_has_the_reason(sweep: Sweep) -> None:
+    pruner = "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,lower:2.0}"
+    task = "task._target_=pruning_lab.tasks.prune.prune"
+    small = [each for each in SMALL if not each.startswith("tracking")]
+    line = [*small, "name=s", task, "hydra/sweeper=optuna", "importance.omega=0.2,0.4", "hydra.sweeper.n_trials=1"]
+    assert sweep(*line, pruner) == 0
+    (row,) = trials(sweep)
+    assert row["state"] == "given up"
+    assert row["reason"].startswith("after step 1 by the pruner: val/iou is")
+    assert row["best/val_iou"] == ""
+    history = sweep.root / "sweeps" / "s" / row["folder"] / "history.csv"
+    assert len(history.read_text().splitlines()) == 3
+    assert sweep(*line, pruner) == 0
+    assert "1 of 1 trials ended, 0 to draw" in sweep.out
