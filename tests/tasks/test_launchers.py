@@ -15,6 +15,7 @@ from tests.tasks.typed_sweep import LINE, Sweep
 
 JOBS = int(os.environ.get("PRUNING_LAB_TEST_JOBS", "6"))
 WORKERS = int(os.environ.get("PRUNING_LAB_TEST_WORKERS", "2"))
+SUBMITTED = int(os.environ.get("PRUNING_LAB_TEST_SUBMITTED", "3"))
 WAIT = 300
 """Seconds that a machine under load may take."""
 
@@ -69,9 +70,9 @@ def test_a_sweep_of_processes_is_complete_after_kills_and_ends_with_its_parent(s
 @pytest.mark.slow
 def test_a_job_of_submitit_that_is_preempted_is_done_in_the_end(sweep: Sweep) -> None:
     sweep.trouble("2 preempted_once")
-    line = ["seed=1,2,3,4,5,6", "hydra/launcher=submitit_local"]
+    line = ["seed=" + ",".join(str(seed) for seed in range(1, SUBMITTED + 1)), "hydra/launcher=submitit_local"]
     run = subprocess.run(command(sweep, *line), capture_output=True, text=True, timeout=WAIT)
     assert run.returncode == 0, run.stderr
-    assert sweep.worked == {f"seed_{seed}": 2 if seed == 2 else 1 for seed in range(1, 7)}
-    assert done(sweep) == 6
-    assert run.stdout.count("│ done ") == 6
+    assert sweep.worked == {f"seed_{seed}": 2 if seed == 2 else 1 for seed in range(1, SUBMITTED + 1)}
+    assert done(sweep) == SUBMITTED
+    assert run.stdout.count("│ done ") == SUBMITTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
 
 from optuna.trial import FrozenTrial, TrialState
@@ -37,11 +37,7 @@ def rows(study: Study, failures: Mapping[int, str]) -> list[dict[str, str | floa
             **{key.lstrip("+"): value for key, value in trial.params.items()},
             "state": _state(trial, failures),
             "on_front": "yes" if trial.number in best else "",
-            **(
-                dict(zip(study.asked.objectives, trial.values, strict=True))
-                if trial.state == TrialState.COMPLETE
-                else {}
-            ),
+            **_values(trial, study.asked.objectives),
             "reason": failures.get(trial.number, trial.user_attrs.get(REASON, "")),
             "folder": trial.user_attrs.get(FOLDER, ""),
         }
@@ -65,7 +61,7 @@ def show_trials(study: Study, failures: Mapping[int, str]) -> None:
     keys = [key for key in (told[0] if told else ()) if key not in apart]
     table = Table(*keys, *objectives, "what became of it")
     for row in told:
-        values = [f"{row[name]:.4f}" if name in row else "" for name in objectives]
+        values = [_number(row[name]) for name in objectives]
         reason = shorten(str(row["reason"]), LONGEST, placeholder=" ...")
         end = f"{row['state']}{', ' if row['state'] == GIVEN_UP else ': '}{reason}" if reason else str(row["state"])
         table.add_row(
@@ -83,6 +79,13 @@ def show_trials(study: Study, failures: Mapping[int, str]) -> None:
 
 def _state(trial: FrozenTrial, failures: Mapping[int, str]) -> str:
     return "failed" if trial.number in failures else STATES.get(trial.state, "unfinished")
+
+
+def _values(trial: FrozenTrial, objectives: Sequence[str]) -> dict[str, str | float]:
+    """Of a trial that is done; Optuna keeps the last step's score of one that was given up, which is no such value."""
+    if trial.state != TrialState.COMPLETE:
+        return dict.fromkeys(objectives, "")
+    return dict(zip(objectives, trial.values, strict=True))
 
 
 def _number(value: object) -> str:
