@@ -19,7 +19,7 @@ from pruning_lab.common.files import write_atomically
 from pruning_lab.tasks.config import conf_folder
 
 SPECIAL = {"defaults", "_target_", "_partial_", "hydra"}
-NOT_KNOBS = {"experiment", "debug"}
+NOT_KNOBS = {"experiment", "debug", "hparams_search", "hydra"}
 PAGE = Path(__file__).parent / "knobs.md"
 OPENING = """# Every knob
 

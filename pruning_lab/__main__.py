@@ -19,13 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pruning_lab import __version__
 from pruning_lab.common.claims import HeldError
-from pruning_lab.common.errors import LabError, one_line
+from pruning_lab.common.errors import GivenUpError, LabError, one_line
 from pruning_lab.common.files import disk_trouble, is_full
-from pruning_lab.common.stopping import listen
+from pruning_lab.common.stopping import at_work, listen
 from pruning_lab.tasks.config import conf_folder, register_schema
 from pruning_lab.tasks.jobs import OtherJobError, note_failure, perform, standing
 from pruning_lab.tasks.mistakes import told
 from pruning_lab.tasks.plugins import register
+from pruning_lab.tasks.search.sweeper import Search
 from pruning_lab.tasks.sweeper import Sweep
 
 FAILED, NOT_MET, INTERRUPTED, NO_READER = 1, 3, 130, 141
@@ -34,7 +35,12 @@ FAILED, NOT_MET, INTERRUPTED, NO_READER = 1, 3, 130, 141
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
 def job(config: DictConfig) -> Any:
-    """One job; returns the number that `returns` names, for sweepers that optimize it."""
+    """One job; returns what `returns` names, for sweepers that optimize it."""
+    with at_work():
+        return _job(config)
+
+
+def _job(config: DictConfig) -> Any:
     settings = HydraConfig.get()
     folder = _folder_of_run(config, settings)
     try:
@@ -90,7 +96,8 @@ def _fail(error: Exception, config: DictConfig, settings: DictConfig) -> NoRetur
     if settings.mode == RunMode.RUN and isinstance(error, LabError):
         sys.exit(f"error: {error}")
     if settings.mode != RunMode.RUN:
-        print(f"job {settings.job.num} failed: {error}", file=sys.stderr, flush=True)
+        end = "is given up" if isinstance(error, GivenUpError) else "failed"
+        print(f"job {settings.job.num} {end}: {error}", file=sys.stderr, flush=True)
         if not isinstance(error, OtherJobError):
             note_failure(config, Path(settings.runtime.output_dir), one_line(error), settings.overrides.task)
     raise error
@@ -102,6 +109,7 @@ def main() -> int:
     logging.raiseExceptions = False  # a line that the log has no room for costs nothing but itself
     register_schema()
     register(Sweep)
+    register(Search)
     listen()
     try:
         _answer()

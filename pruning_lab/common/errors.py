@@ -8,6 +8,10 @@ class LabError(Exception):
     """
 
 
+class GivenUpError(LabError):
+    """A run ends before its time, because the search that it is a trial of has better ones. It is no failure."""
+
+
 def first_line(error: BaseException, longest: int = 160) -> str:
     """The first line of what an exception says; its type where it says nothing.
 

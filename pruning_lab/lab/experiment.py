@@ -20,6 +20,7 @@ from pruning_lab.data import Augments, Loaders, SegmentationData
 from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.importance import Importance
 from pruning_lab.lab.output.console import QuietReporter, Reporter
+from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.output.tracker import NoTracker, Opening, Sweep, Tracker
 from pruning_lab.lab.validation import Validation, Validator
 from pruning_lab.resources.latency import LatencyPlan
@@ -150,6 +151,7 @@ class OutputPart:
         reporter: the console.
         parameters, tags: what the tracking store is told of this run.
         sweep: what this run is a job of; None for one of its own.
+        judge: is shown the history's last row before each step, and raises GivenUpError to end the run there.
     """
 
     folder: Path
@@ -159,6 +161,7 @@ class OutputPart:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     sweep: Sweep | None = None
+    judge: Callable[[Row], None] | None = None
 
     @property
     def opening(self) -> Opening:

@@ -81,6 +81,8 @@ def descend(lab: Experiment, state: RunState, before_step: Callable[[], None] | 
         rest(lab, state)
         if state.ended:
             return
+        if lab.output.judge is not None and state.step:
+            lab.output.judge(state.history[-1])
         if before_step is not None:
             before_step()
         set_threads(lab)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pruning_lab.common.claims import LOCK, claimed
-from pruning_lab.common.errors import first_line
+from pruning_lab.common.errors import GivenUpError, first_line
 from pruning_lab.common.marks import BEGUN, DONE, FAILED, read_mark, remove_mark, write_mark
 from pruning_lab.lab.experiment import Experiment, OutputPart
 from pruning_lab.lab.output.samples import augmented_samples
@@ -41,6 +41,9 @@ def tracked(output: OutputPart, run_id: str | None = None) -> Iterator[None]:
             yield
         except KeyboardInterrupt:
             output.tracker.finish("KILLED")
+            raise
+        except GivenUpError as error:
+            output.tracker.finish("KILLED", first_line(error))
             raise
         except BaseException as error:
             output.tracker.finish("FAILED", first_line(error))

@@ -26,6 +26,8 @@ from pruning_lab.resources.table import RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
 from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain, signature_of, write_config
 from pruning_lab.tasks.naming import ordered, run_name, sweep_of, typed_for
+from pruning_lab.tasks.outcome import names_of
+from pruning_lab.tasks.search.judge import judge_of_this_job
 from pruning_lab.training.compute import ComputeSettings
 from pruning_lab.training.threads import Threads
 
@@ -50,8 +52,9 @@ def prepared_data(config: DictConfig) -> SegmentationData:
     Raises:
         LabError: `returns` names no summary metric, which is said before anything is read; or what the data raises.
     """
-    if config.returns not in SUMMARY:
-        raise LabError(f"returns={config.returns} is no summary metric of a run; use one of {', '.join(SUMMARY)}")
+    for name in names_of(config.returns):
+        if name not in SUMMARY:
+            raise LabError(f"returns={name} is no summary metric of a run; use one of {', '.join(SUMMARY)}")
     threads_of(config)()
     data: SegmentationData = build(config.data)
     fill_from_data(config, data)
@@ -149,6 +152,7 @@ def _output_part(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -
             "run_folder": str(folder),
         },
         sweep=sweep_of(folder, config.name),
+        judge=judge_of_this_job(),
     )
 
 

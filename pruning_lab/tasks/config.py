@@ -84,15 +84,28 @@ class LabConfig:
     output_root: str = MISSING
     bases: str = MISSING
     may_lack: list[str] = field(default_factory=list)
-    returns: str = MISSING
+    returns: Any = MISSING
+
+
+SWEEP = {"_target_": f"{PLUGINS}.Sweep", "max_batch_size": None, "params": None}
+"""What the sweep of `sweeper.py` takes: the same as Hydra's own plain one. It has no type, so that presets of searches
+can put a search in its place: Hydra lets no preset choose what config.yaml has chosen."""
 
 
 @dataclass
-class SweepConfig:
-    """What the sweep of `sweeper.py` takes: the same as Hydra's own plain one."""
+class SearchConfig:
+    """What the search of `search/sweeper.py` takes."""
 
-    _target_: str = f"{PLUGINS}.Sweep"
+    _target_: str = f"{PLUGINS}.Search"
+    _recursive_: bool = False
+    study_name: str = "${name}"
+    n_trials: int = 20
+    directions: Any = None
+    seed: int = 0
     max_batch_size: int | None = None
+    sampler: Any = None
+    pruner: Any = None
+    prune_by: str = "val/iou"
     params: dict[str, str] | None = None
 
 
@@ -100,7 +113,9 @@ def register_schema() -> None:
     """Make known to Hydra what conf/config.yaml speaks of: the schema, the sweep, and the names of jobs."""
     store = ConfigStore.instance()
     store.store(name="lab_schema", node=LabConfig)
-    store.store(group="hydra/sweeper", name="resumable", node=SweepConfig, provider="pruning_lab")
+    store.store(group="hydra/sweeper", name="resumable", node=SWEEP, provider="pruning_lab")
+    for group in ("hydra/sweeper", "hydra/search"):  # by the second one presets of searches speak of it
+        store.store(group=group, name="optuna", node=SearchConfig, provider="pruning_lab")
     register_names()
 
 

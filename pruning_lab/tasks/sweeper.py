@@ -27,6 +27,8 @@ from pruning_lab.common.errors import LabError, one_line
 from pruning_lab.common.marks import DONE, read_mark
 from pruning_lab.tasks.job_names import HASH_DIGITS, changed_text
 from pruning_lab.tasks.jobs import note_failure, standing
+from pruning_lab.tasks.launching import launched
+from pruning_lab.tasks.outcome import names_of
 
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"
 """Hydra's own key for what names of jobs leave out."""
@@ -44,14 +46,14 @@ class Planned:
         folder: where it will be.
         before: how far it is, see `jobs.standing`.
         mistake: why its config can't be made; empty where it can.
-        value: name of the summary metric that it returns.
+        values: names of the summary metrics that it returns.
     """
 
     overrides: tuple[str, ...]
     folder: Path
     before: str
     mistake: str = ""
-    value: str = ""
+    values: tuple[str, ...] = ()
 
 
 class Sweep(Sweeper):
@@ -76,7 +78,7 @@ class Sweep(Sweeper):
         lines = [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
         overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(lines)
         tell_what_is_fixed(self._config, overrides)
-        _record(self._config, arguments)
+        record(self._config, arguments)
         planned = [plan(self._loader, self._config, job) for job in _combinations(overrides)]
         print(outlook(planned), flush=True)
         for job in planned:
@@ -87,7 +89,7 @@ class Sweep(Sweeper):
         returns: list[Sequence[JobReturn]] = []
         size = self._batch or max(len(sound), 1)
         for start in range(0, len(sound), size):
-            returns.append(self._launcher.launch(sound[start : start + size], initial_job_idx=start))
+            returns.append(launched(self._launcher, sound[start : start + size], start))
         failed = show_results(planned, [each for batch in returns for each in batch])
         if failed:
             raise LabError(f"{failed} of {len(planned)} jobs failed, see the table; the same line tries them again")
@@ -134,7 +136,7 @@ def plan(loader: Any, config: DictConfig, overrides: Sequence[str]) -> Planned:
             own.hydra.job.id = own.hydra.job.num = 0
         HydraConfig.instance().set_config(own)
         folder = (Path(str(own.hydra.sweep.dir)) / str(own.hydra.sweep.subdir)).absolute()
-        return Planned(tuple(overrides), folder, standing(folder), value=str(own.returns))
+        return Planned(tuple(overrides), folder, standing(folder), values=names_of(own.returns))
     except (HydraException, OmegaConfBaseException) as error:
         digest = hashlib.sha256(" ".join(sorted(overrides)).encode()).hexdigest()[:HASH_DIGITS]
         name = f"{changed_text(overrides, _fixed(config))}-{digest}"
@@ -171,7 +173,7 @@ def show_results(planned: Sequence[Planned], returns: Sequence[JobReturn]) -> in
     from rich.table import Table
 
     table, ended = Table("job", "what became of it", "value"), iter(returns)
-    reasons = [job.mistake or _reason(next(ended)) for job in planned]
+    reasons = [job.mistake or reason_of(next(ended)) for job in planned]
     for job, reason in zip(planned, reasons, strict=True):
         name = job.folder.name.rpartition("-")[0] or job.folder.name
         table.add_row(name, *(_failure(reason) if reason else _result(job)))
@@ -180,7 +182,7 @@ def show_results(planned: Sequence[Planned], returns: Sequence[JobReturn]) -> in
     return sum(bool(reason) for reason in reasons)
 
 
-def _reason(ended: JobReturn) -> str:
+def reason_of(ended: JobReturn) -> str:
     """Why a job failed; empty where it did not."""
     return one_line(ended._return_value) if ended.status == JobStatus.FAILED else ""
 
@@ -194,9 +196,10 @@ def _result(job: Planned) -> tuple[str, str]:
     after = standing(job.folder)
     if after != "done":
         return {"held": "left to another process"}.get(after, "ended without a value"), ""
-    number = (read_mark(job.folder, DONE) or {}).get("summary", {}).get(job.value)
+    summary = (read_mark(job.folder, DONE) or {}).get("summary", {})
+    numbers = " ".join(f"{summary[name]:.4f}" for name in job.values if name in summary)
     story = {"done": "done before", "interrupted": "gone on with, done", "failed": "tried again, done"}
-    return story.get(job.before, "done"), "" if number is None else f"{number:.4f}"
+    return story.get(job.before, "done"), numbers
 
 
 def _fixed(config: DictConfig) -> list[str]:
@@ -204,7 +207,7 @@ def _fixed(config: DictConfig) -> list[str]:
     return lines[-1].partition("[")[2].rstrip("]").split(",")
 
 
-def _record(config: DictConfig, arguments: Sequence[str]) -> None:
+def record(config: DictConfig, arguments: Sequence[str]) -> None:
     """Keep the line beside its jobs, as Hydra does; other lines have files of their own there."""
     folder = Path(str(config.hydra.sweep.dir))
     folder.mkdir(parents=True, exist_ok=True)

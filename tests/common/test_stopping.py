@@ -1,6 +1,8 @@
 """A request to stop waits while work is at hand, and is never lost."""
 
+import os
 import signal
+import time
 
 import pytest
 
@@ -40,3 +42,24 @@ def test_a_request_that_nobody_saw_to_stops_at_the_end_of_the_outermost_hold() -
         work_through(seen)
     assert seen == [True]
     assert not asked()
+
+
+def test_a_launchers_own_handler_has_its_turn_once_the_work_has_seen_to_the_request() -> None:
+    told: list[str] = []
+
+    def work() -> None:
+        with stopping.at_work():
+            try:
+                os.kill(os.getpid(), signal.SIGUSR2)
+                time.sleep(5)
+            finally:
+                told.append("work")
+
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: told.append("launcher"))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert told == ["work", "launcher", "launcher"]
+    finally:
+        signal.signal(signal.SIGUSR2, before)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 
 import pruning_lab
 from pruning_lab.tasks.config import LabConfig, check_keys, conf_folder
@@ -92,13 +93,19 @@ def told_together(found: Found) -> list[str] | None:
 SPANS = [found for page in PAGES if page.stem != "knobs" for found in spans(page) if told_together(found)]
 
 
+def swept(override: Override) -> list[str]:
+    """The values of a sweep; of an interval, that of a search, both ends."""
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        return [str(value.start), str(value.end)]
+    return list(override.sweep_string_iterator())
+
+
 def each_job(words: list[str]) -> Iterator[list[str]]:
     """The overrides of every job of a sweep, so that each value is met once."""
     parsed = OverridesParser.create().parse_overrides(words)
     values = [
-        [f"{one.input_line.partition('=')[0]}={value}" for value in one.sweep_string_iterator()]
-        if one.is_sweep_override()
-        else [word]
+        [f"{one.input_line.partition('=')[0]}={value}" for value in swept(one)] if one.is_sweep_override() else [word]
         for one, word in zip(parsed, words, strict=True)
     ]
     for job in range(max(map(len, values), default=1)):

@@ -1,56 +1,14 @@
 """A sweep that is typed again does what is missing, and nothing else."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hydra.core.global_hydra import GlobalHydra
 
-from pruning_lab.__main__ import main
 from pruning_lab.common.claims import LOCK
 from pruning_lab.common.marks import FAILED, JOB
 from tests.tasks.sweep_task import WORKED
-
-LINE = ("-m", "name=s", "task._target_=tests.tasks.sweep_task.work", "tracking=none")
-
-
-class Sweep:
-    """The line of a sweep, as often as it is typed."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.root, self._patch, self._capsys = root, monkeypatch, capsys
-        self.out = self.err = ""
-
-    def __call__(self, *arguments: str) -> int:
-        self._patch.setattr(sys, "argv", ["pruning_lab", *LINE, f"output_root={self.root}", *arguments])
-        GlobalHydra.instance().clear()
-        code = main()
-        self.out, self.err = self._capsys.readouterr()
-        return code
-
-    def trouble(self, *lines: str) -> None:
-        (self.root / "trouble").write_text("\n".join(lines))
-
-    @property
-    def folders(self) -> dict[str, Path]:
-        """What a job is called, without its hash -> its folder."""
-        return {path.name.rpartition("-")[0]: path for path in (self.root / "sweeps" / "s").iterdir() if path.is_dir()}
-
-    @property
-    def worked(self) -> dict[str, int]:
-        """How often each job worked."""
-        return {name: _lines(folder / WORKED) for name, folder in self.folders.items()}
-
-
-def _lines(path: Path) -> int:
-    return len(path.read_text().splitlines()) if path.is_file() else 0
-
-
-@pytest.fixture
-def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sweep:
-    return Sweep(tmp_path, monkeypatch, capsys)
+from tests.tasks.typed_sweep import Sweep, lines_of
 
 
 @pytest.mark.slow
@@ -138,5 +96,5 @@ def test_a_folder_of_other_settings_is_refused_and_stays_as_it_is(sweep: Sweep) 
     assert sweep("seed=2", "hydra.sweep.subdir=mine") == 1
     assert "holds a job of other settings" in sweep.err
     mine = sweep.root / "sweeps" / "s" / "mine"
-    assert _lines(mine / WORKED) == 1
+    assert lines_of(mine / WORKED) == 1
     assert not (mine / FAILED).exists()
