@@ -198,7 +198,7 @@ def test_a_sweep_shares_the_base_survives_a_failed_job_and_fills_one_experiment(
     runs = [run for run in jobs if run.info.status == "FINISHED"]
     failed = [run for run in jobs if run.info.status == "FAILED"]
     assert (len(runs), len(failed)) == (2, 2)
-    assert all("stop.flops=7" in run.data.tags["ended"] for run in failed)
+    assert all("stop.flops=7" in run.data.tags["failure"] for run in failed)
     assert {run.info.run_name for run in runs} == {"l1 flops 0.6", "random flops 0.6"}
     assert (parent.data.metrics["jobs/finished"], parent.data.metrics["jobs/failed"]) == (2, 2)
     assert "l1 flops 0.6" in parent.data.tags["mlflow.note.content"]
