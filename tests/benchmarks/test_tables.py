@@ -141,6 +141,7 @@ def test_every_model_of_the_speed_table_is_one_of_the_cases() -> None:
     assert len(set(ALL)) == len(ALL)
 
 
+@pytest.mark.slow
 def test_what_hangs_is_stopped_after_its_time() -> None:
     assert isolated.run("lab_side:coverage", SPEED[0], limit_s=0.05) == {"error": "not done after 0 s"}
 

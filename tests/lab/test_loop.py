@@ -108,6 +108,7 @@ def test_the_same_seed_gives_the_same_history(tmp_path: Path) -> None:
     assert told[0] == told[1]
 
 
+@pytest.mark.slow
 def test_another_seed_shares_the_base_and_draws_other_numbers(tmp_path: Path) -> None:
     hashes, losses = [], []
     for seed in (1, 2):

@@ -48,6 +48,7 @@ def test_shared_steps_end_as_the_runs_made_alone_do(tmp_path: Path, importance: 
     assert trackers[2].tags["steps_shared_with"] == str(tmp_path / "shared_0.6" / "run")
 
 
+@pytest.mark.slow
 def test_the_task_leaves_a_run_for_each_budget_and_the_report_finds_them(tmp_path: Path) -> None:
     value = perform(tmp_path, "several", "task=budgets", "task.limits=[0.6,0.8]")
     found = find_runs(str(tmp_path / "several"))

@@ -21,6 +21,7 @@ def told(folder: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if "seconds" not in name} for row in history]
 
 
+@pytest.mark.slow
 def test_a_run_that_died_is_finished_in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     value = perform(tmp_path, "whole", *EXACT)
     score, calls = lab.score, []
@@ -45,6 +46,7 @@ def test_a_run_that_died_is_finished_in_its_own_folder(tmp_path: Path, monkeypat
     assert read_run(tmp_path / "broken").config["importance"] == read_run(tmp_path / "whole").config["importance"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_done_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     perform(tmp_path, "whole", *EXACT)
     files = [path for path in (tmp_path / "whole").rglob("*") if path.is_file()]

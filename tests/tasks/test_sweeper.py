@@ -54,6 +54,7 @@ def test_a_key_that_one_of_the_choices_lacks_stops_no_other_job(sweep: Sweep) ->
     assert "omega" in (sweep.folders["importance_l1"] / FAILED).read_text()
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_goes_on(sweep: Sweep) -> None:
     sweep.trouble("2 stop")
     assert sweep("seed=1,2,3") == 130

@@ -59,6 +59,7 @@ def test_the_numbers_on_a_split_are_those_of_the_run(run: Path, tmp_path: Path) 
     assert found == FILES
 
 
+@pytest.mark.slow
 def test_drawn_data_are_evaluated_as_well(tmp_path: Path) -> None:
     perform(tmp_path, "run", "precision=bfloat16")
     evaluate(tmp_path / "run", tmp_path / "out", f"bases={tmp_path / 'bases'}")
@@ -156,6 +157,7 @@ def test_predicted_masks_score_what_evaluation_says(run: Path, tmp_path: Path) -
     assert number == pytest.approx((hit / either).mean())
 
 
+@pytest.mark.slow
 def test_without_its_base_a_model_stands_alone_and_that_is_said(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_study_becomes_tables_correlations_and_figures(root: Path, capsys: pyt
     assert "left out" in told
 
 
+@pytest.mark.slow
 def test_a_second_report_takes_ablation_from_beside_the_base(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = read_records(report(root, "first") / "correlation.csv", Agreement)
 
@@ -75,6 +76,7 @@ def test_a_second_report_takes_ablation_from_beside_the_base(root: Path, monkeyp
     assert [item.spearman for item in second] == [item.spearman for item in first]
 
 
+@pytest.mark.slow
 def test_without_the_base_there_is_a_table_without_correlations(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

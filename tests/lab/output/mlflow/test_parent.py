@@ -25,6 +25,7 @@ def ended(tracker: MlflowTracker, score: float) -> None:
     tracker.finish("FINISHED")
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_stand_below_one_run_that_tells_of_all(shared_root: Path, tmp_path: Path) -> None:
     trackers = [job(shared_root, tmp_path, number) for number in range(3)]
     ended(trackers[0], 0.8)
