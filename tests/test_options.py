@@ -36,7 +36,7 @@ from tests.networks.tiny import TinyNet, make_batches
 from tests.paths import CONF
 from tests.tasks.test_config import NEEDED, composed
 
-PRESETS = ("experiment", "debug")
+PRESETS = ("experiment", "debug", "hparams_search", "launcher")
 PLACED = {"optimizer": "base.optimizer", "scheduler": "base.scheduler", "promise": "validation.promise"}
 """Groups that stand inside another one -> where."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,8 @@ class Outcome:
 
 def names_of(returns: Any) -> tuple[str, ...]:
     """The metrics that `returns` names, one or a list of them."""
-    return (returns,) if isinstance(returns, str) else tuple(str(name) for name in returns)
+    several = isinstance(returns, Iterable) and not isinstance(returns, str)
+    return tuple(str(name) for name in returns) if several else (str(returns),)
 
 
 def returned(config: Any, summary: Mapping[str, float]) -> Outcome:
