@@ -14,7 +14,12 @@ import pytest
 from tests.full_disk import RUN_FOLDER
 from tests.paths import ROOT
 
-pytestmark = pytest.mark.slow
+ASKED = "PRUNING_LAB_FULL_DISK"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not os.environ.get(ASKED), reason=f"takes minutes, one run for each write; set {ASKED}=1"),
+]
 
 CASES = [("blocks", "prune"), ("blocks", "predict evaluate report inspect"), ("inodes", "predict inspect")]
 LEAST = {"prune": 30, "predict": 6, "evaluate": 8, "report": 8, "inspect": 8}
@@ -53,7 +58,8 @@ def test_a_full_disk_costs_nothing_that_was_good(filled: str, tasks: str, tmp_pa
         assert line.startswith("error: "), place
         assert str(disk) in line, place
         assert "make room" in line, place
-        assert (f"task=resume task.run={disk / RUN_FOLDER}" in line) == answer["saved"], (place, line)
+        if answer["saved"]:  # a run that has begun may be told as well
+            assert f"task=resume task.run={disk / RUN_FOLDER}" in line, (place, line)
         assert answer["damage"] == "", place
         assert answer["left"] == [], place
         assert answer["rows"] == answer["wanted"][: len(answer["rows"])], place
