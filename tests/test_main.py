@@ -117,6 +117,7 @@ def test_a_model_is_inspected_without_data_or_training(tmp_path: Path) -> None:
     assert not (tmp_path / "outputs" / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -134,6 +135,7 @@ def test_a_mistake_in_an_inspection_is_one_line(arguments: list[str], told: str,
     assert len(answer.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_masks_are_predicted_and_a_bad_file_among_them_is_exit_code_1(tmp_path: Path) -> None:
     about = {"mean": [0.5] * 3, "std": [0.25] * 3, "class_names": ["ground", "square"]}
     save(tmp_path / "model", UNet(in_channels=3, classes=2, width=2, depth=1), about=about)
@@ -152,6 +154,7 @@ def test_masks_are_predicted_and_a_bad_file_among_them_is_exit_code_1(tmp_path: 
     assert [line for line in answer.stdout.splitlines() if line.startswith("warning: can't read in/b.png")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -92,6 +92,7 @@ def test_without_the_base_there_is_a_table_without_correlations(
         (root / "elsewhere").rename(root / "bases")
 
 
+@pytest.mark.slow
 def test_ablation_and_pictures_can_be_left_out_and_figures_have_the_formats_asked_for(root: Path) -> None:
     folder = report(root, "quick", "task.ablation=false", "task.pictures=0", "task.formats=[svg,pdf]")
     assert not (folder / "correlation.csv").exists()
