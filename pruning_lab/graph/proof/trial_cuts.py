@@ -27,6 +27,7 @@ from pruning_lab.graph.proof.hidden_sizes import may_hide_sizes
 from pruning_lab.graph.proof.masked_reference import run_without
 from pruning_lab.graph.proof.precision import doubled, in_double
 from pruning_lab.graph.structure.channels import Channels
+from pruning_lab.graph.structure.records import HeldSize
 from pruning_lab.graph.tracing.recording import Inputs, TraceError, as_inputs
 
 ROUNDING, ROUNDING_OF_DOUBLES = 1e-3, 1e-7
@@ -148,11 +149,12 @@ def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: t
     claims = _claims(graph, reading, everywhere) if everywhere or reading.suspects else []
     if not claims:
         return graph
-    sure = [one for one in held_sizes(model, graph, reading.sizes) if one.module not in reading.asked]
+    held = held_sizes(model, graph, reading.sizes)
+    sure = [one for one in held if one.module not in reading.asked]
     first = graph.with_held(sure)
     if _TrialCuts(model, first, reading, inputs)(claims) is None:
         return first
-    graph, guilty = _with_held_sizes(model, graph, reading, inputs, claims)
+    graph, guilty = _with_held_sizes(model, graph, held, reading, inputs, claims)
     _blame_connections(graph, reading, guilty)
     innocent = {place for claim in claims if claim not in guilty for place in claim.places}
     reasons = {}
@@ -163,10 +165,14 @@ def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: t
 
 
 def _with_held_sizes(
-    model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...], claims: list[_Claim]
+    model: nn.Module,
+    graph: Channels,
+    held: list[HeldSize],
+    reading: Reading,
+    inputs: tuple[Tensor, ...],
+    claims: list[_Claim],
 ) -> tuple[Channels, dict[_Claim, str]]:
     """Let cuts set attributes that look like the numbers at fault. Whatever fails with these is tried without."""
-    held = held_sizes(model, graph, reading.sizes)
     following = graph.with_held(held)
     guilty = _guilty(claims, _TrialCuts(model, following, reading, inputs))
     if not guilty or not held:
