@@ -32,7 +32,7 @@ from pruning_lab.checkpoint.weights import fill, new_weights, read_weights, tens
 from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.common.files import is_full
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.cutting.module_sizes import channel_attribute, fit_attributes
+from pruning_lab.graph.cutting.module_sizes import channel_attribute, fit_attributes, held_value, set_held_value
 from pruning_lab.surgery.unused import drop, dropped
 
 
@@ -257,7 +257,7 @@ def _attributes(model: nn.Module, graph: ChannelGraph | None) -> dict[str, dict[
         if attribute := channel_attribute(module):
             found.setdefault(name, {})[attribute] = getattr(module, attribute)
     for held in graph.held:
-        value = getattr(model.get_submodule(held.module), held.attribute)
+        value = held_value(model.get_submodule(held.module), held.attribute)
         found.setdefault(held.module, {})[held.attribute] = list(value) if isinstance(value, tuple) else value
     return found
 
@@ -266,11 +266,11 @@ def _set_attributes(modules: Mapping[str, nn.Module], attributes: Mapping[str, M
     """Smaller numbers go where numbers are, and nowhere else: a folder from a stranger sets nothing but widths."""
     for name, entries in attributes.items():
         for attribute, value in entries.items():
-            before = vars(modules[name]).get(attribute) if name in modules else None
+            before = held_value(modules[name], attribute) if name in modules else None
             if not _fits_width(value, before):
                 raise LabError(f"attributes.{shown(f'{name}.{attribute}')} is no width of the model; save it again")
             kind: Any = type(before)
-            setattr(modules[name], attribute, kind(value))
+            set_held_value(modules[name], attribute, kind(value))
 
 
 def _fits_width(value: Any, before: Any) -> bool:

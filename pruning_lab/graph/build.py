@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -36,6 +37,7 @@ class Reading:
         sizes: (module, rows of group ids and fixed numbers), whose lengths an attribute of the module may hold.
         by_hand: layers whose consumers the user gave.
         asked: modules whose code saw the size of something that a cut may shorten.
+        training: what ran only in training, recorded; None where there is no such pass.
     """
 
     tape: Tape | None
@@ -45,25 +47,31 @@ class Reading:
     sizes: list[tuple[str, tuple[Size, ...]]]
     by_hand: set[str]
     asked: set[str] = field(default_factory=set)
+    training: Tape | None = None
 
 
 ONLY_TRAINING, RETURNED_IN_TRAINING = "runs only in training", "its result is used only in training"
 
 
 def read_graph(
-    model: nn.Module, inputs: tuple[Tensor, ...], connections: Connections | None = None, split: int = 0
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    connections: Connections | None = None,
+    split: int = 0,
+    before: Reading | None = None,
 ) -> tuple[Channels, Reading]:
     """Read a model; where evaluation leaves parameters aside, what training does with them is read too.
 
     Args:
         split: which dimension of a view that splits channels keeps them, see `Structure.split`; 0 for what frees most.
+        before: what was read of this model on these inputs with another split; its tapes are not recorded again.
 
     Raises:
         TraceError: the model does not run, and there are no connections to use instead.
         LabError: connections don't fit the model.
     """
     try:
-        tape = record(model, inputs)
+        tape = before.tape if before is not None and before.tape is not None else record(model, inputs)
     except TraceError:
         if connections is None:
             raise
@@ -73,7 +81,8 @@ def read_graph(
         return graph, Reading(None, {}, group_of_label, [], [], answered(interpreter.links))
     interpreter, values, split = _interpret(tape, connections, split)
     suspects, sizes = [*interpreter.suspects, *interpreter.contracted], list(interpreter.sizes)
-    graph, group_of_label = _number(interpreter, model, _read_training(interpreter, model, inputs))
+    training = _training_tape(model, inputs, interpreter.used) if before is None else before.training
+    graph, group_of_label = _number(interpreter, model, _read_training(interpreter, training))
     memory = live_values(tape, values, group_of_label, graph.structure.rows())
     structure = replace(graph.structure, split=split, memory=memory, flows=flows_of(tape))
     graph = replace(graph, structure=structure, rows=Rows(structure.rows()))
@@ -85,6 +94,7 @@ def read_graph(
         [(path, tuple(group_of_label[p] if isinstance(p, Tensor) else p for p in parts)) for path, parts in sizes],
         answered(interpreter.links),
         interpreter.asked,
+        training,
     )
     return graph, reading
 
@@ -139,13 +149,14 @@ def _frozen_filters(interpreter: Interpreter) -> int:
 def _training_tape(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> Tape | None:
     """A training pass that reads parameters which evaluation does not; None if there is no such pass.
 
-    It is tried with one sample more, as batch normalization may need, and then with an image four times as large,
-    since auxiliary heads pool more. The size of an image makes no difference to its channels, and neither do values.
+    It is tried with one sample more, as batch normalization may need, and then with images four times as large, since
+    auxiliary heads pool more. The size of an image makes no difference to its channels, and neither do values.
     """
     if all(name in known for name, _ in model.named_parameters()):
         return None
     doubled = tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
-    for tried in (inputs, doubled, tuple(_enlarged(item) for item in doubled)):
+    larger = (tuple(_enlarged(item) for item in items) for items in (inputs, doubled))
+    for tried in itertools.chain((inputs, doubled), larger):
         try:
             tape = record(model, tried, training=True)
         except TraceError:  # whatever stops the model, it may run on a larger image
@@ -160,10 +171,9 @@ def _enlarged(image: Tensor) -> Tensor:
     return image.repeat(1, 1, *[4] * (image.dim() - 2))
 
 
-def _read_training(interpreter: Interpreter, model: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, str]:
+def _read_training(interpreter: Interpreter, tape: Tape | None) -> dict[str, str]:
     """Add the ties and reads of layers whose result only training uses. Returns these layers, and why they stay."""
     evaluated = set(interpreter.used)
-    tape = _training_tape(model, inputs, evaluated)
     if tape is None:
         return {}
     known = set(interpreter.layers)

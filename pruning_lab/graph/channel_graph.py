@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
-from torch import nn
+from torch import Tensor, nn
 
 from pruning_lab.common.modules import check_has_values
-from pruning_lab.graph.build import read_graph
+from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.proof.larger_images import holds_when_larger
 from pruning_lab.graph.proof.trial_cuts import freeze_guilty
 from pruning_lab.graph.structure.channels import Channels
@@ -32,6 +32,20 @@ def _without_collector() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
+
+
+def _proved(model: nn.Module, channels: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> Channels:
+    """What trials leave of a reading; where a view splits channels, of the better of two."""
+    if channels.structure.split == 1:
+        return freeze_guilty(model, channels, reading, inputs)
+    plain, plainly = read_graph(model, inputs, split=1, before=reading)
+    if not holds_when_larger(model, channels, inputs):
+        return freeze_guilty(model, plain, plainly, inputs)
+    channels = freeze_guilty(model, channels, reading, inputs)
+    if plain.cuttable() < channels.cuttable():
+        return channels
+    plain = freeze_guilty(model, plain, plainly, inputs)  # it looked worse before either was tried
+    return plain if plain.cuttable() >= channels.cuttable() else channels
 
 
 @dataclass
@@ -66,13 +80,5 @@ class ChannelGraph(Channels):
         with _without_collector():
             channels, reading = read_graph(model, inputs, connections)
             if prove:
-                channels = freeze_guilty(model, channels, reading, inputs)
-                if channels.structure.split > 1:  # it looked better before it was tried
-                    plain, reading = read_graph(model, inputs, connections, split=1)
-                    if plain.cuttable() >= channels.cuttable():  # not yet tried, it may well be worse
-                        plain = freeze_guilty(model, plain, reading, inputs)
-                    if plain.cuttable() >= channels.cuttable():
-                        channels = plain
-                    elif not holds_when_larger(model, channels, inputs):
-                        channels = freeze_guilty(model, plain, reading, inputs)
+                channels = _proved(model, channels, reading, inputs)
         return ChannelGraph(**{part.name: getattr(channels, part.name) for part in fields(Channels)})

@@ -14,6 +14,7 @@ from pruning_lab.checkpoint.trust import resolve_builder, safe_arguments
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
+from pruning_lab.graph.cutting.module_sizes import held_value
 from tests.graph.helpers import difference, draw
 from tests.graph.proof.test_sizes_set_along import NETWORKS
 from tests.networks.constructs import make
@@ -178,7 +179,7 @@ def test_sizes_that_followed_a_cut_come_back(network: type[nn.Module], tmp_path:
     loaded = load(save(tmp_path, model, graph), trust=True)
     assert torch.allclose(loaded(image), model(image), atol=1e-6)
     holder = next(held.module for held in graph.held if held.attribute == attribute)
-    before, after = (getattr(one.get_submodule(holder), attribute) for one in (model, loaded))
+    before, after = (held_value(one.get_submodule(holder), attribute) for one in (model, loaded))
     assert type(after) is type(before)
     assert after == before
 

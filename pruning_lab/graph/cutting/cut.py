@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph.cutting.held_tensors import Holders, Modules, held_tensor, holders_of
-from pruning_lab.graph.cutting.module_sizes import channel_attribute, fit_attributes
+from pruning_lab.graph.cutting.module_sizes import channel_attribute, fit_attributes, held_value, set_held_value
 from pruning_lab.graph.cutting.slices import Kept, kept_part
 from pruning_lab.graph.structure.channels import Channels, Groups
 from pruning_lab.graph.structure.id_rows import Remaining
@@ -158,4 +158,5 @@ def _update_modules(modules: Modules, graph: Channels, changes: list[Change], ho
         if attribute := channel_attribute(modules[name]):
             setattr(modules[name], attribute, len(row))
     for held in graph.held:
-        setattr(modules[held.module], held.attribute, held.value(getattr(modules[held.module], held.attribute)))
+        module = modules[held.module]
+        set_held_value(module, held.attribute, held.value(held_value(module, held.attribute)))

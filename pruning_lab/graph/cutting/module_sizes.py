@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,6 +30,31 @@ def channel_attribute(module: nn.Module) -> str:
     if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)):
         return "num_features"
     return "num_channels" if isinstance(module, nn.GroupNorm) else ""
+
+
+def held_values(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Public attributes with their values; of a partially called function, as `attribute.keyword`, what it is given."""
+    for key, value in vars(module).items():
+        if key.startswith("_"):
+            continue
+        if isinstance(value, functools.partial):
+            yield from ((f"{key}.{name}", given) for name, given in value.keywords.items())
+        else:
+            yield key, value
+
+
+def held_value(module: nn.Module, attribute: str) -> Any:
+    """What `held_values` says of an attribute; None where there is none of that name."""
+    return dict(held_values(module)).get(attribute)
+
+
+def set_held_value(module: nn.Module, attribute: str, value: Any) -> None:
+    """Set what `held_values` tells; a partially called function is made anew, as others may hold the old one."""
+    key, _, name = attribute.partition(".")
+    if name:
+        old = getattr(module, key)
+        value = functools.partial(old.func, *old.args, **{**old.keywords, name: value})
+    setattr(module, key, value)
 
 
 def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.graph.cutting.module_sizes import held_values
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.structure.records import HeldSize, Size
 
@@ -33,9 +34,7 @@ def held_sizes(model: nn.Module, graph: Channels, sizes: list[tuple[str, tuple[S
 
 def _matching(module: nn.Module, numbers: list[int]) -> Iterator[str]:
     """Public attributes that are these numbers, or the only one of them. Ones and flags are no widths."""
-    for key, value in vars(module).items():
-        if key.startswith("_"):
-            continue
+    for key, value in held_values(module):
         alone = type(value) is int and value > 1 and numbers == [value]
         listed = isinstance(value, (list, tuple)) and [type(item) for item in value] == [int] * len(value)
         if alone or (listed and list(value) == numbers):

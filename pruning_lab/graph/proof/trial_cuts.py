@@ -172,16 +172,24 @@ def _with_held_sizes(
     inputs: tuple[Tensor, ...],
     claims: list[_Claim],
 ) -> tuple[Channels, dict[_Claim, str]]:
-    """Let cuts set attributes that look like the numbers at fault. Whatever fails with these is tried without."""
+    """Let cuts set attributes that look like the numbers at fault. What fails where these are set is tried without."""
     following = graph.with_held(held)
     guilty = _guilty(claims, _TrialCuts(model, following, reading, inputs))
-    if not guilty or not held:
+    dropped = [one for one in held if any(_touches(claim, one) for claim in guilty)]
+    if not dropped:
         return following, guilty
-    failing = list(guilty)
-    groups = torch.tensor([index for claim in failing for index in claim.groups])
-    kept = [one for one in held if not any(bool(torch.isin(row, groups).any()) for row in one.rows)]
-    remaining = graph.with_held(kept)
-    return remaining, _guilty(failing, _TrialCuts(model, remaining, reading, inputs))
+    remaining = graph.with_held([one for one in held if one not in dropped])
+    again = [claim for claim in guilty if any(_touches(claim, one) for one in dropped)]
+    found = _guilty(again, _TrialCuts(model, remaining, reading, inputs))
+    return remaining, {
+        claim: found.get(claim, what) for claim, what in guilty.items() if claim not in again or claim in found
+    }
+
+
+def _touches(claim: _Claim, held: HeldSize) -> bool:
+    """Whether a cut of the claim's groups changes the number that the attribute holds."""
+    groups = torch.tensor(claim.groups)
+    return any(bool(torch.isin(row, groups).any()) for row in held.rows)
 
 
 def _blame_connections(graph: Channels, reading: Reading, guilty: Mapping[_Claim, str]) -> None:

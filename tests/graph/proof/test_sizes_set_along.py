@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pruning_lab.common.copies import copy_of
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import cut_against_masked, draw
@@ -40,6 +43,22 @@ class FilledShortcut(nn.Module):
         small = torch.relu(self.first(image))
         zeros = small.new_zeros(small.shape[0], self.wide - small.shape[1], *small.shape[2:])
         return self.last(torch.relu(self.second(small) + torch.cat([small, zeros], 1)))
+
+
+class PartlyCalledShortcut(nn.Module):
+    """The same, where the number is an argument of a partially called function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = conv(3, 6), conv(6, 12), conv(12, 2)
+        self.shortcut = functools.partial(self._filled, wide=12)
+
+    def _filled(self, small: Tensor, wide: int) -> Tensor:
+        return torch.cat([small, torch.zeros(len(small), wide - small.size(1), *small.shape[2:])], 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        small = torch.relu(self.first(image))
+        return self.last(torch.relu(self.second(small) + self.shortcut(small)))
 
 
 class TokensToImage(nn.Module):
@@ -102,6 +121,7 @@ class WholeHeads(nn.Module):
 NETWORKS = {
     PaddedShortcut: (IMAGE, {"last"}, "amounts"),
     FilledShortcut: (IMAGE, {"last"}, "wide"),
+    PartlyCalledShortcut: (IMAGE, {"last"}, "shortcut.wide"),
     TokensToImage: (IMAGE, {"last"}, "view_shape"),
     NormOfSingles: (IMAGE, {"last"}, "num_groups"),
     VectorToImage: (IMAGE, {"last"}, "channels"),
@@ -124,6 +144,14 @@ def test_what_holds_a_size_follows_the_cut(network: type[nn.Module]) -> None:
         assert cut_against_masked(model, graph, groups, (image,)) < 1e-4
     cut(model, graph, draw(graph, 0))
     assert model(image).shape == network()(image).shape
+
+
+def test_a_partially_called_function_of_the_original_keeps_its_number() -> None:
+    original = PartlyCalledShortcut().eval()
+    graph = ChannelGraph.trace(original, IMAGE)
+    model = copy_of(original)
+    cut(model, graph, draw(graph, 0))
+    assert original.shortcut.keywords == {"wide": 12} != model.shortcut.keywords
 
 
 def test_zeros_of_a_shortcut_leave_with_what_they_meet() -> None:
