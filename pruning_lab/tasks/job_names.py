@@ -91,6 +91,11 @@ def job_name(whole: DictConfig) -> str:
     return f"{text}-{digest}" if text else digest
 
 
+def name_of(folder: Path) -> str:
+    """What a job is called, by its folder: what its sweep changes, and the hash alone where that is nothing."""
+    return folder.name.rpartition("-")[0] or folder.name
+
+
 def register_names() -> None:
     """Make `${job_name:}` known to Hydra."""
     OmegaConf.register_new_resolver(RESOLVER, lambda *, _root_: job_name(_root_), replace=True)

@@ -20,7 +20,7 @@ from pruning_lab.common.marks import BEGUN, DONE, FAILED, JOB, read_mark, remove
 from pruning_lab.common.sharing import working
 from pruning_lab.common.versions import versions
 from pruning_lab.tasks.config import build, fill_null, run_task
-from pruning_lab.tasks.job_names import job_hash
+from pruning_lab.tasks.job_names import job_hash, name_of
 from pruning_lab.tasks.outcome import Outcome, returned
 
 EARLIER = "earlier"
@@ -98,7 +98,7 @@ def note_failure(config: DictConfig, folder: Path, reason: str, overrides: Seque
     if is_told or (read_mark(folder, BEGUN) or {}).get("run_id"):
         return
     tracking = copy.deepcopy(config.tracking)
-    fill_null(tracking, run_name=folder.name.rpartition("-")[0])
+    fill_null(tracking, run_name=name_of(folder))
     tracker = build(tracking)
     tags = {"run_folder": str(folder), "overrides": " ".join(overrides)}
     root = Path(config.output_root).absolute()

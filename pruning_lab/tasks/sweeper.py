@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pruning_lab.common import sharing
 from pruning_lab.common.errors import LabError, one_line
 from pruning_lab.common.marks import DONE, read_mark
-from pruning_lab.tasks.job_names import HASH_DIGITS, changed_text
+from pruning_lab.tasks.job_names import HASH_DIGITS, changed_text, name_of
 from pruning_lab.tasks.jobs import note_failure, standing
 from pruning_lab.tasks.launching import launched
 from pruning_lab.tasks.outcome import names_of
@@ -175,8 +175,7 @@ def show_results(planned: Sequence[Planned], returns: Sequence[JobReturn]) -> in
     table, ended = Table("job", "what became of it", "value"), iter(returns)
     reasons = [job.mistake or reason_of(next(ended)) for job in planned]
     for job, reason in zip(planned, reasons, strict=True):
-        name = job.folder.name.rpartition("-")[0] or job.folder.name
-        table.add_row(name, *(_failure(reason) if reason else _result(job)))
+        table.add_row(name_of(job.folder), *(_failure(reason) if reason else _result(job)))
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)
     return sum(bool(reason) for reason in reasons)

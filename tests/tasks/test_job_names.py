@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from pruning_lab.tasks.config import conf_folder, register_schema
-from pruning_lab.tasks.job_names import changed_text, job_hash, job_name
+from pruning_lab.tasks.job_names import changed_text, job_hash, job_name, name_of
 from tests.tasks.test_config import composed
 
 
@@ -46,6 +46,12 @@ def test_a_name_tells_what_the_sweep_changes_and_no_more(tmp_path: Path) -> None
     config = with_hydra(tmp_path, "max_steps=3", "seed=1", fixed)
     assert job_name(config) == f"seed_1-{job_hash(config)}"
     assert job_name(config) == config.hydra.sweep.subdir
+
+
+def test_a_job_is_called_by_what_its_sweep_changes_and_by_its_hash_where_that_is_nothing(tmp_path: Path) -> None:
+    alone = with_hydra(tmp_path, "seed=1", "hydra.job.config.override_dirname.exclude_keys=[output_root,seed]")
+    assert job_name(alone) == job_hash(alone) == name_of(tmp_path / job_name(alone))
+    assert name_of(tmp_path / "importance_l1-seed_1-0123456789ab") == "importance_l1-seed_1"
 
 
 def test_a_job_keeps_the_folder_that_an_earlier_line_gave_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from pruning_lab.__main__ import main
+from pruning_lab.tasks.job_names import name_of
 from tests.tasks.sweep_task import WORKED
 
 LINE = ("-m", "name=s", "task._target_=tests.tasks.sweep_task.work", "tracking=none")
@@ -31,8 +32,8 @@ class Sweep:
 
     @property
     def folders(self) -> dict[str, Path]:
-        """What a job is called, without its hash -> its folder."""
-        return {path.parent.name.rpartition("-")[0]: path.parent for path in self.root.glob("sweeps/s/*-*/*.json")}
+        """What a job is called -> its folder."""
+        return {name_of(path.parent): path.parent for path in self.root.glob("sweeps/s/*/*.json")}
 
     @property
     def worked(self) -> dict[str, int]:

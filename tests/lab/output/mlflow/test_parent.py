@@ -5,7 +5,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pruning_lab.lab.output.mlflow import MlflowTracker
+from pruning_lab.lab.output.journal import Journal
+from pruning_lab.lab.output.mlflow import MlflowTracker, summarize, upload
 from pruning_lab.lab.output.tracker import Sweep
 from tests.lab.output.mlflow.stores import client_of, started, stored
 
@@ -45,6 +46,21 @@ def test_jobs_of_a_sweep_stand_below_one_run_that_tells_of_all(shared_root: Path
     artifacts = shared_root / "mlartifacts" / parent.info.run_id / "artifacts"
     assert (artifacts / "figures" / "pareto.png").is_file()
     assert len((artifacts / "tables" / "runs.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.slow
+def test_a_job_that_was_killed_before_its_first_row_is_interrupted(shared_root: Path, tmp_path: Path) -> None:
+    trackers = [job(shared_root, tmp_path, number) for number in range(2)]
+    ended(trackers[0], 0.8)
+    (journal,) = Journal.all_of(tmp_path / "1")
+    assert upload(journal, journal.about["address"]).mended
+    assert stored(shared_root, trackers[1]).info.status == "KILLED"
+    assert summarize(journal, journal.about["address"])
+    parent = parent_of(shared_root, trackers[1])
+    counts = {"jobs/running": 0, "jobs/finished": 1, "jobs/failed": 0, "jobs/interrupted": 1}
+    assert (parent.info.status, parent.data.metrics) == ("FINISHED", counts)
+    assert "1 interrupted" in parent.data.tags["mlflow.note.content"]
+    assert upload(journal, journal.about["address"]).nothing
 
 
 @pytest.mark.slow
