@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import all_understood, cut_against_masked, draw
-from tests.networks.drawn import SIZE, networks
+from tests.networks.drawn import SIZE, UNARY, networks
 
 IMAGE = torch.randn(2, 3, SIZE, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -45,6 +45,36 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad()
     network.train()(IMAGE).square().mean().backward()
     optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("steps", "width", "seed"),
+    [
+        (["transposed, grouped", "mean", "relu", "mean"], 4, 4),
+        (["softmax", "transposed, grouped", "group norm"], 4, 4),
+        (["transposed, grouped", "einsum", "softmax"], 3, 8),
+    ],
+)
+def test_what_a_fresh_reading_sees_more_coarsely_is_verified_as_a_whole(
+    steps: list[str], width: int, seed: int
+) -> None:
+    """After a cut, a layer may be left with one channel, whose sums and products a reading can't tell apart."""
+    network = in_a_row(steps, width)
+    graph = ChannelGraph.trace(network, IMAGE, prove=False)
+    for number in range(4):
+        narrow, left = copy.deepcopy(network), copy.copy(graph)
+        cut(narrow, left, draw(left, seed + number))
+        assert verify(narrow, left, draw(left, 1, fraction=0.3), IMAGE) < 1e-8
+
+
+def in_a_row(steps: list[str], width: int) -> nn.Module:
+    """A network of these operators, each with two new channels where it can choose."""
+    torch.manual_seed(0)
+    layers, channels = [nn.Conv2d(3, width, 3, padding=1)], width
+    for step in steps:
+        layer, channels = UNARY[step](channels, 2)
+        layers.append(layer)
+    return nn.Sequential(*layers, nn.Conv2d(channels, 2, 3, padding=1)).double().eval()
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
