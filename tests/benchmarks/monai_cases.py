@@ -65,7 +65,8 @@ def _cases(dims: int) -> dict[str, MonaiCase]:
             side,
             {**plain, "img_size": side, "feature_size": 8, "hidden_size": 48, "mlp_dim": 96, "num_heads": 4},
         ),
-        "SwinUNETR": ("SwinUNETR", side, {**plain, "feature_size": 12}),
+        # Five halvings, with normalizations that want more than one place.
+        "SwinUNETR": ("SwinUNETR", 64, {**plain, "feature_size": 12}),
     }
     return {f"{name} {dims}d": MonaiCase(network, dims, at, built) for name, (network, at, built) in told.items()}
 
