@@ -5,7 +5,8 @@
 mounts a tmpfs at FOLDER and writes a line of JSON for each n to ANSWERS/answers.jsonl. A write is a file or folder that
 is made below FOLDER, and a statement that changes the tracking store. FILLED says what runs out: `blocks`, or `inodes`,
 without which no file can be made. Of writes of one kind, as of one file in several steps, the last is tried; with the
-variable FULL_DISK_ALL set all are.
+variable FULL_DISK_ALL set all are. A TASK may be followed by `:ENDING,ENDING...`, and writes of these endings alone are
+tried.
 """
 
 from __future__ import annotations
@@ -247,7 +248,7 @@ def try_all(place: Path, answers: Path, filled: str, tasks: list[str]) -> None:
         (place / BALLAST).mkdir()
         assert forked(disk, 0, scratch, command_of("prune", place, answers / "squares"))["code"] == 0
         shutil.copytree(place, answers / "after_prune", symlinks=True)
-        for task in tasks:
+        for task, _, endings in (asked.partition(":") for asked in tasks):
             good = answers / f"before_{task}"
             refill(place, answers / "squares" / "none" if task == "prune" else answers / "after_prune")
             shutil.copytree(place, good, symlinks=True)
@@ -256,6 +257,8 @@ def try_all(place: Path, answers: Path, filled: str, tasks: list[str]) -> None:
             wanted, events = rows(place / "run"), whole["events"]
             for number, event in enumerate(events, start=1):
                 if event in events[number:] and "FULL_DISK_ALL" not in os.environ:
+                    continue
+                if endings and not event.endswith(tuple(endings.split(","))):
                     continue
                 answer = tried(disk, good, number, scratch, task) | {"event": event, "wanted": wanted}
                 answer["seconds"] = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])

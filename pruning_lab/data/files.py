@@ -56,7 +56,7 @@ class HowRead:
         """Return the mask of a pair [H, W], turned by its own note where the user asked for it."""
         if pair.drawing is not None:
             return translate(pair.drawing.values(), rules.mask_values, pair.mask)
-        mask = rules.mask_of(pair.mask, pair.page)
+        mask = rules.mask_of(pair.mask, pair.page, self.reading.axis)
         if self.reading.orientation != "upright":
             return mask
         return turned(mask, header_of(pair.mask).turned)

@@ -8,6 +8,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.data.checking import read_splits
 from pruning_lab.data.contract import SegmentationData, channel_statistics, checked_size
 from pruning_lab.data.digests import memory_for
+from pruning_lab.data.formats.contract import Axis
 from pruning_lab.data.layouts.places import Places, find
 from pruning_lab.data.masks import MaskRules, colors_table, values_table
 from pruning_lab.data.outlines import BACKGROUND
@@ -47,11 +48,12 @@ class Folder(SegmentationData):
         pages: str | None = None,
         orientation: str | None = None,
         megapixels: float = MEGAPIXELS,
+        axis: Axis = "z",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         cache_mb: float = 1024,
     ) -> None:
-        height_width, reading = checked_size(size), Reading(channels, scale, pages, orientation, megapixels)
+        height_width, reading = checked_size(size), Reading(channels, scale, pages, orientation, megapixels, axis)
         places = Places(images, masks, image_suffix, mask_suffix, folders, lists, csv, coco)
         found = find(Path(root), places, split, seed)
         values = None if mask_values is None else values_table(mask_values)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import Mask
 from pruning_lab.data.formats import page_of, values_of
+from pruning_lab.data.formats.contract import Axis
 
 LARGEST_CLASS = 255
 MANY_VALUES = 64
@@ -57,11 +58,11 @@ class MaskRules:
         tables = [None if table is None else tuple(table.items()) for table in (self.mask_values, self.mask_colors)]
         return (*tables, self.nearest)
 
-    def mask_of(self, path: Path, page: int = 0) -> Mask:
+    def mask_of(self, path: Path, page: int = 0, axis: Axis = "z") -> Mask:
         """Return the classes uint8 [H, W] in a mask file. Raises LabError naming the file and what is wrong in it."""
         if self.mask_colors is not None:
-            return classes_of_colors(read_colors(path, page), self.mask_colors, path, self.nearest)
-        return translate(read_mask(path, page), self.mask_values, path, self.nearest)
+            return classes_of_colors(read_colors(path, page, axis), self.mask_colors, path, self.nearest)
+        return translate(read_mask(path, page, axis), self.mask_values, path, self.nearest)
 
 
 def colors_table(colors: Any) -> dict[Color, int] | None:
@@ -84,12 +85,12 @@ def colors_table(colors: Any) -> dict[Color, int] | None:
     return table
 
 
-def read_mask(path: Path, page: int = 0) -> NDArray[np.int64]:
+def read_mask(path: Path, page: int = 0, axis: Axis = "z") -> NDArray[np.int64]:
     """Return int64 [H, W] as stored: grey values, or the indices (not the colors) of a palette.
 
     A color picture is taken as grey if its channels agree; otherwise LabError asks for class indices or colors.
     """
-    values = values_of(path, page)
+    values = values_of(path, page, axis)
     if values.size == 0:
         raise LabError(f"{path} has no pixels: restore the file, or take it out together with its image")
     if values.ndim == 3:
@@ -105,9 +106,9 @@ def read_mask(path: Path, page: int = 0) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def read_colors(path: Path, page: int = 0) -> NDArray[np.uint8]:
+def read_colors(path: Path, page: int = 0, axis: Axis = "z") -> NDArray[np.uint8]:
     """Return the colors uint8 [H, W, 3] of a mask; opacity is left out, and a palette is looked up."""
-    pixels = page_of(path, page)
+    pixels = page_of(path, page, axis)
     if pixels.dtype != np.uint8:
         raise LabError(f"{path} holds {pixels.dtype} numbers: data.mask_colors needs colors of 8 bits")
     return np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]

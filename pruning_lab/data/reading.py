@@ -11,7 +11,7 @@ import numpy as np
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import Image
 from pruning_lab.data.formats import Header, header_of, page_of
-from pruning_lab.data.formats.contract import Stored
+from pruning_lab.data.formats.contract import AXES, Axis, Stored
 from pruning_lab.data.scaling import Scale, ScaleRule, scale_rule
 
 PAGES = ("channels", "images", "first")
@@ -31,6 +31,7 @@ class Reading:
     pages: str | None = None
     orientation: str | None = None
     megapixels: float = MEGAPIXELS
+    axis: Axis = "z"
 
     def __post_init__(self) -> None:
         wanted = self.channels
@@ -43,6 +44,8 @@ class Reading:
         for key, value, known in (("pages", self.pages, PAGES), ("orientation", self.orientation, ORIENTATIONS)):
             if value is not None and value not in known:
                 raise LabError(f"data.{key} is {value}: give {', '.join(known)} or null")
+        if self.axis not in AXES:
+            raise LabError(f"data.axis is {self.axis}: give {', '.join(AXES)}, along which a volume is sliced")
         if not self.megapixels > 0:
             raise LabError(
                 f"data.megapixels is {self.megapixels}: give the largest image allowed, in millions of pixels"
@@ -56,7 +59,8 @@ class Reading:
     def facts(self) -> tuple[Any, ...]:
         """Return what makes other pixels of the same files, for the fingerprint."""
         chosen = self.channels if self.channels is None or isinstance(self.channels, int) else tuple(self.channels)
-        return chosen, self.rule(), self.pages, self.orientation
+        along = () if self.axis == "z" else (self.axis,)
+        return chosen, self.rule(), self.pages, self.orientation, *along
 
     def check(self, path: Path, header: Header) -> None:
         """Raise LabError for an image that is too large, of complex numbers, or of pages that were not spoken of."""
@@ -146,10 +150,10 @@ def read_stored(path: Path, page: int, header: Header, reading: Reading, channel
     Raises LabError naming a file that can't be read, or whose numbers are not all finite.
     """
     if reading.pages == "channels" and header.pages > 1:
-        pixels = np.concatenate([page_of(path, number) for number in range(header.pages)], axis=2)
+        pixels = np.concatenate([page_of(path, number, reading.axis) for number in range(header.pages)], axis=2)
         pixels = channels.of(pixels, False, path)
     else:
-        pixels = channels.of(page_of(path, page), header.alpha, path)
+        pixels = channels.of(page_of(path, page, reading.axis), header.alpha, path)
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():

@@ -50,7 +50,7 @@ def survey(pairs: Mapping[str, Sequence[FilePair]], reading: Reading) -> Survey:
     or another type of numbers than the rest.
     """
     files = sorted({pair.image for some in pairs.values() for pair in some})
-    headers = dict(zip(files, in_threads(header_of, files), strict=True))
+    headers = dict(zip(files, in_threads(lambda path: header_of(path, reading.axis), files), strict=True))
     for path, header in headers.items():
         reading.check(path, header)
     expanded = {name: _one_for_each_image(some, headers, reading) for name, some in pairs.items()}
@@ -73,7 +73,7 @@ def _one_for_each_image(pairs: Sequence[FilePair], headers: Mapping[Path, Header
     for pair in pairs:
         images = reading.images_in(headers[pair.image])
         one = reading.pages == "first" or pair.mask.suffix.lower() not in MAY_HAVE_PAGES
-        masks = 1 if one else header_of(pair.mask).pages
+        masks = 1 if one else header_of(pair.mask, reading.axis).pages
         if masks != images:
             raise LabError(
                 f"{pair.mask} has {masks} pages for {images} images in {pair.image.name}: give it a page for each image"

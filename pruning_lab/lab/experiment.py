@@ -91,6 +91,7 @@ class TrainingPart:
         deterministic: ask torch for the deterministic form of every operation.
         save_every: optimizer steps between two saves within a training; `auto`: as often as costs 2 % of its time at
             most; None: never.
+        longest_pass: seconds that a pass over one image may take; None: any.
         threads: (what an earlier process took, or None) -> what to say, if anything; is called before each step and
             sets the number of threads.
     """
@@ -105,6 +106,7 @@ class TrainingPart:
     seed: int = 0
     deterministic: bool = False
     save_every: int | str | None = "auto"
+    longest_pass: float | None = 60.0
     threads: Callable[..., str] = field(default=lambda earlier=None: "")
 
     def __post_init__(self) -> None:

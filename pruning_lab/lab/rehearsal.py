@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.common.modules import in_mode, random_kept, tensors_in
 from pruning_lab.compensation import Before
+from pruning_lab.data.batches import Stack
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import check_scores
 from pruning_lab.lab.base_model import check_weights
 from pruning_lab.lab.experiment import Experiment
+from pruning_lab.lab.patience import told_if_long, watched_pass
 from pruning_lab.lab.saving import try_saving
 from pruning_lab.resources.counting import measure
 from pruning_lab.surgery import cut
@@ -27,6 +29,8 @@ from pruning_lab.training.loop import train
 
 IMAGES = 2
 """Images that each part is tried on; a batch norm needs two in training."""
+
+ABOUT = "rehearsal on two images (check=false leaves it out)"
 
 Batch = tuple[Tensor, Tensor]
 
@@ -44,23 +48,34 @@ def rehearse(lab: Experiment) -> None:
         check_weights(model)
         batches = lab.loaders().score_batches(IMAGES)
         _check_images(batches, lab)
-        _check_takes(model, batches[0][0].to(settings.device))
-        scores = lab.validator().evaluate(model, batches)
-        _check_promise(lab.pruning.validation.promise, [f"val/{name}" for name in scores])
-        _check_repeats(model, batches[0][0].to(settings.device))
-        graph = ChannelGraph.trace(model, lab.example(), prove=False, connections=lab.model.connections)
-        _check_prunable(model, graph)
-        base = copy.deepcopy(model)
-        groups = _chosen(lab, model, graph, batches)
-        optimizer = lab.training.recovery.new_optimizer(model)
-        compensation = lab.pruning.compensation
-        uncut = Before.of(model, graph) if compensation.needs_before else None
-        cut(model, graph, groups, optimizer)
-        compensation(uncut, model, graph, batches)
-        try_saving(lab, model, graph)
-        objective = objective_of(lab.training.distillation, lab.training.loss, base, model, graph, settings)
-        train(model, lambda epoch: batches, objective=objective, optimizer=optimizer, steps=1, settings=settings)
-        lab.validator().evaluate(model, batches)
+        seconds = _check_takes(model, batches[0][0].to(settings.device), lab.training.longest_pass)
+        with told_if_long(lab.output.reporter, ABOUT, seconds) as begins:
+            _try_parts(lab, model, batches, begins)
+
+
+def _try_parts(lab: Experiment, model: nn.Module, batches: Stack, begins: Callable[[str], None]) -> None:
+    settings = lab.training.settings
+    begins("validation")
+    scores = lab.validator().evaluate(model, batches)
+    _check_promise(lab.pruning.validation.promise, [f"val/{name}" for name in scores])
+    _check_repeats(model, batches[0][0].to(settings.device))
+    begins("channel graph")
+    graph = ChannelGraph.trace(model, lab.example(), prove=False, connections=lab.model.connections)
+    _check_prunable(model, graph)
+    base = copy.deepcopy(model)
+    begins("importance")
+    groups = _chosen(lab, model, graph, batches)
+    optimizer = lab.training.recovery.new_optimizer(model)
+    compensation = lab.pruning.compensation
+    begins("cut")
+    uncut = Before.of(model, graph) if compensation.needs_before else None
+    cut(model, graph, groups, optimizer)
+    compensation(uncut, model, graph, batches)
+    try_saving(lab, model, graph)
+    begins("recovery")
+    objective = objective_of(lab.training.distillation, lab.training.loss, base, model, graph, settings)
+    train(model, lambda epoch: batches, objective=objective, optimizer=optimizer, steps=1, settings=settings)
+    lab.validator().evaluate(model, batches)
 
 
 def _check_images(batches: Sequence[Batch], lab: Experiment) -> None:
@@ -71,11 +86,14 @@ def _check_images(batches: Sequence[Batch], lab: Experiment) -> None:
             )
 
 
-def _check_takes(model: nn.Module, image: Tensor) -> None:
-    """One pass over an image, so that a model for other channels is told as such."""
+def _check_takes(model: nn.Module, image: Tensor, longest: float | None) -> float:
+    """One pass over an image, so that a model for other channels is told as such, and one that takes too long.
+
+    Returns:
+        its seconds.
+    """
     try:
-        with in_mode(model, training=False), torch.no_grad():
-            model(image)
+        return watched_pass(model, image, longest)
     except RuntimeError as error:
         if "channels" not in str(error):
             raise

@@ -1,4 +1,4 @@
-"""What a run will surely take, held against what there is, before anything is trained: memory, and room on the disk.
+"""What a run will surely take, held against what there is, before anything is trained: memory, time, room on the disk.
 
 Must not know what a step does. All numbers are lower bounds, so that nothing is refused that could have run.
 """
@@ -10,13 +10,15 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pruning_lab.checkpoint.bounds import OutOfBoundsError, build_without_memory
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.machine import memory_bytes
 from pruning_lab.lab.experiment import Experiment
-from pruning_lab.lab.output.units import count, size
+from pruning_lab.lab.output.units import count, duration, size
+from pruning_lab.lab.patience import WORTH_TELLING_S, check_flops, flops_of_pass
+from pruning_lab.training.compute import ComputeSettings
 
 TRAINED = 3
 """A network that is trained is in memory with its gradient, and beside the base."""
@@ -26,12 +28,13 @@ KEPT = 3
 
 
 def check_room(lab: Experiment) -> None:
-    """Say how large the network is, and refuse one that can't be trained here or kept.
+    """Say how large the network is, and refuse one that can't be trained here or kept, or that takes far too long.
 
     Raises:
-        LabError: the machine has not the memory, or the disk not the room.
+        LabError: the machine has not the memory or the speed, or the disk not the room.
     """
-    weights = check_network(lab.model.build, lab.training.settings.device)
+    settings, example = lab.training.settings, lab.example()
+    weights, seconds = check_network(lab.model.build, example, settings, lab.training.longest_pass)
     for folder in filter(None, (lab.output.folder, lab.training.bases)):
         there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
         free = shutil.disk_usage(there).free
@@ -41,17 +44,40 @@ def check_room(lab: Experiment) -> None:
                 "there, or give another disk by output_root and bases"
             )
     if weights:
-        lab.output.reporter.say(f"network: {size(weights)} of weights")
+        lab.output.reporter.say(f"network: {size(weights)} of weights{_long(lab, seconds)}")
 
 
-def check_network(build: Callable[[], nn.Module], device: torch.device | str = "cpu") -> int:
-    """Bytes of a network's weights, which are not given memory for that; 0 where its constructor computes with them.
+def _long(lab: Experiment, seconds: float) -> str:
+    """What training takes at least, where a user may want to know before: a backward pass costs two forward ones."""
+    if seconds < WORTH_TELLING_S:
+        return ""
+    batches = lab.data.loaders(lab.training.base.seed).train_loader(0)
+    images = lab.training.base.total_steps(len(batches)) * len(lab.data.dataset.train) / max(1, len(batches))
+    return (
+        f"; a pass over one image takes about {duration(seconds)}, so training a base, where none is kept, takes about "
+        f"{duration(3 * seconds * images)}"
+    )
+
+
+def check_network(
+    build: Callable[[], nn.Module],
+    image: Tensor | None = None,
+    settings: ComputeSettings | None = None,
+    longest_pass: float | None = None,
+) -> tuple[int, float]:
+    """Bytes of a network's weights, and about how many seconds a pass takes; nothing is given memory or run for that.
+
+    Zeros where it can't be told: the constructor computes with the weights, or the pass is soon over.
+
+    Args:
+        image: what a pass is over [1, C, H, W]; None: time is not looked at.
+        longest_pass: the seconds that a pass may take; None: any.
 
     Raises:
-        LabError: it can't be trained on this machine, or on this GPU.
+        LabError: it can't be trained on this machine, or on this GPU, or a pass takes longer.
     """
-    device = torch.device(device)
-    have = _memory(device)
+    settings = settings or ComputeSettings()
+    have = _memory(torch.device(settings.device))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # weights that are loaded into tensors without memory are no loss here
         try:
@@ -59,7 +85,7 @@ def check_network(build: Callable[[], nn.Module], device: torch.device | str = "
         except OutOfBoundsError as error:
             raise LabError(f"model: {error}, and this machine has {size(have)} of memory; make it smaller") from error
     if model is None:
-        return 0
+        return 0, 0.0
     if not isinstance(model, nn.Module):
         raise LabError(f"model._target_ builds a {type(model).__name__}, and no torch.nn.Module; name one's class")
     tensors = list(model.parameters())
@@ -70,7 +96,10 @@ def check_network(build: Callable[[], nn.Module], device: torch.device | str = "
             f"takes {size(TRAINED * weights)} of memory at least, and there are {size(have)}; lower what makes it large"
             " (width, depth, growth, ...)"
         )
-    return weights
+    if image is None:
+        return weights, 0.0
+    flops = flops_of_pass(model, tuple(image.shape))
+    return weights, check_flops(type(model).__name__, flops, settings, longest_pass)
 
 
 def _memory(device: torch.device) -> int:

@@ -98,6 +98,7 @@ def _training_part(config: DictConfig) -> TrainingPart:
         seed=config.seed,
         deterministic=config.deterministic,
         save_every=config.save_every,
+        longest_pass=config.longest_pass,
         threads=threads_of(config),
     )
 

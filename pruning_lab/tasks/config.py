@@ -78,6 +78,7 @@ class LabConfig:
     deterministic: bool = MISSING
     verify: bool = MISSING
     check: bool = MISSING
+    longest_pass: float | None = None
     drop_unused: bool = MISSING
     connections: str | None = None
     max_steps: int | None = None

@@ -77,12 +77,13 @@ def reading_of(data: Mapping[str, Any]) -> Reading:
         pages=data.get("pages"),
         orientation=data.get("orientation"),
         megapixels=data.get("megapixels", MEGAPIXELS),
+        axis=data.get("axis", "z"),
     )
 
 
 def pages_of(path: Path, name: str, reading: Reading) -> Iterator[Found]:
     """Every image in a file: pages that are images of their own get numbers. Raises LabError naming a bad file."""
-    header = header_of(path)
+    header = header_of(path, reading.axis)
     reading.check(path, header)
     count = reading.images_in(header)
     for page in range(count):
@@ -91,7 +92,7 @@ def pages_of(path: Path, name: str, reading: Reading) -> Iterator[Found]:
 
 def stored_pixels(found: Found, reading: Reading, channels: int) -> Stored:
     """The image [H, W, channels] as it is stored. Raises LabError naming a file that can't be read or does not fit."""
-    header: Header = header_of(found.path)
+    header: Header = header_of(found.path, reading.axis)
     chosen = reading.channels
     which = Channels(channels, tuple(chosen) if isinstance(chosen, Sequence) else None)
     pixels = read_stored(found.path, found.page, header, reading, which)

@@ -26,6 +26,7 @@ APART = (
     "returns",
     "rerun",
     "save_every",
+    "longest_pass",
     "check",
     "verify",
     "may_lack",

@@ -156,6 +156,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
         f"at least 1 and at most {most_threads()} on this machine, or null for a share of the machine",
     ),
     "max_steps": (lambda value: value is None or value >= 0, "at least 0, or null for as many as the budget takes"),
+    "longest_pass": (lambda value: value is None or value > 0, "seconds, more than 0, or null for any"),
     "seed": (lambda value: 0 <= value < 2**32, "at least 0 and below 2**32"),
     "loader.batch_size": (lambda value: value is None or value >= 1, "at least 1"),
     "loader.workers": (

@@ -142,6 +142,17 @@ def nifti(volume: np.ndarray, slope: float | None = None, inter: float | None = 
     return write
 
 
+def by_nibabel(axis: str) -> Callable[[Path], np.ndarray]:
+    """The only slice along an axis, as nibabel cuts it, from least to largest value."""
+
+    def read(path: Path) -> np.ndarray:
+        image = nibabel.load(path)
+        cut = {"x": image.slicer[0:1], "y": image.slicer[:, 0:1]}[axis].get_fdata().squeeze()
+        return scaled(three(cut.T), -1024, 3071)
+
+    return read
+
+
 def dicom(pixels: np.ndarray, **tags: Any) -> Write:
     """[H, W], or [frames, H, W]."""
 
@@ -356,6 +367,15 @@ DEEP = [
     Shape("NIfTI of int16", "a.nii", nifti(VOLUME), scaled(three(CT16), -1024, 3071)),
     Shape("NIfTI, compressed", "a.nii.gz", nifti(VOLUME), scaled(three(CT16), -1024, 3071)),
     Shape("NIfTI of float32", "a.nii.gz", nifti(COUNTS.T[..., None]), scaled(three(COUNTS), 0, 4095)),
+    Shape("NIfTI, slices [Z, X] along y", "a.nii", nifti(CT16.T[:, None]), by_nibabel("y"), {"axis": "y"}),
+    Shape("NIfTI, slices [Z, Y] along x", "a.nii.gz", nifti(CT16.T[None]), by_nibabel("x"), {"axis": "x"}),
+    Shape(
+        "NIfTI of 2 channels, slices along y",
+        "a.nii",
+        nifti(FOUR_D[:, :, 0][:, None]),
+        scaled(FOUR_D[:, :, 0].transpose(1, 0, 2), [0, 0], [900, 900]),
+        {"axis": "y"},
+    ),
     Shape("NIfTI of one slice [X, Y]", "a.nii", nifti(CT16.T), scaled(three(CT16), -1024, 3071)),
     Shape(
         "NIfTI of 2 channels", "a.nii", nifti(FOUR_D), scaled(FOUR_D[:, :, 0].transpose(1, 0, 2), [0, 0], [900, 900])

@@ -3,6 +3,7 @@
 import builtins
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -239,6 +240,35 @@ class TestPagesAsImages:
         image, mask = data.train[3]
         np.testing.assert_array_equal(image, shapes.scaled(shapes.three(volume[:, :, 3].T), -1024, 3083))
         np.testing.assert_array_equal(mask, 1 - CLASSES)
+
+    @pytest.mark.parametrize("axis", ["x", "y", "z"])
+    def test_slices_along_each_axis_of_images_and_masks(self, tmp_path, axis):
+        stream = np.random.default_rng(1)
+        volume, labels = stream.integers(0, 900, (4, 5, 6)).astype(np.int16), stream.integers(0, 2, (4, 5, 6))
+        for split in ("train", "val", "test"):
+            for kind, stored in (("images", volume), ("masks", labels.astype(np.uint8))):
+                (tmp_path / split / kind).mkdir(parents=True)
+                nifti(stored)(tmp_path / split / kind / "a.nii.gz")
+        place = "xyz".index(axis)
+        size = tuple(side for each, side in enumerate((4, 5, 6)) if each != place)[::-1]
+        data = Folder(str(tmp_path), size, axis=axis, scale=[0, 900], channels=1)
+        files = [nibabel.load(tmp_path / "train" / kind / "a.nii.gz") for kind in ("images", "masks")]
+        assert len(data.train) == files[0].shape[place]
+        for number in range(len(data.train)):
+            cut = tuple(slice(number, number + 1) if each == place else slice(None) for each in range(3))
+            image, mask = (file.slicer[cut].get_fdata().squeeze(place).T for file in files)
+            np.testing.assert_allclose(data.train[number][0][..., 0], image / 900, rtol=1e-6)
+            np.testing.assert_array_equal(data.train[number][1], mask)
+
+    def test_the_axis_is_a_part_of_the_fingerprint_and_of_its_own_words(self, tmp_path):
+        for split in ("train", "val", "test"):
+            for kind in ("images", "masks"):
+                (tmp_path / split / kind).mkdir(parents=True)
+                nifti(np.arange(64).reshape(4, 4, 4).astype(np.int16) % 2)(tmp_path / split / kind / "a.nii")
+        prints = {Folder(str(tmp_path), (4, 4), axis=axis).fingerprint() for axis in "xyz"}
+        assert len(prints) == 3
+        with pytest.raises(LabError, match=r"data\.axis is t: give x, y, z"):
+            Folder(str(tmp_path), (4, 4), axis="t")
 
     def test_the_first_page_of_both(self, tmp_path):
         for split in ("train", "val", "test"):

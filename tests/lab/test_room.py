@@ -20,7 +20,7 @@ from tests.networks.labs import tiny_lab
 def test_the_weights_of_a_network_are_counted_without_memory_and_random_states_stay():
     before = torch.get_rng_state()
     model = UNet(width=4, depth=2)
-    counted = check_network(lambda: UNet(width=4, depth=2))
+    counted, _ = check_network(lambda: UNet(width=4, depth=2))
     torch.set_rng_state(before)
     assert counted == sum(4 * parameter.numel() for parameter in model.parameters())
 
@@ -42,14 +42,14 @@ def test_a_size_that_can_not_be_counted_is_refused_and_what_needs_values_is_left
         assert layer.weight.sum().item() == layer.weight.sum().item()
         return layer
 
-    assert check_network(needs_values) == 0
+    assert check_network(needs_values) == (0, 0)
 
 
 def test_the_bound_is_the_machines_memory(monkeypatch):
     monkeypatch.setattr(room, "memory_bytes", lambda: 100_000)
     with pytest.raises(LabError, match="there are 100 kB"):
         check_network(lambda: nn.Linear(100, 100))
-    assert check_network(lambda: nn.Linear(50, 50)) == 4 * (2500 + 50)
+    assert check_network(lambda: nn.Linear(50, 50))[0] == 4 * (2500 + 50)
 
 
 def test_what_is_no_network_is_told_by_the_key():

@@ -129,6 +129,7 @@ BY_CHOICE = [
     ("data=folder", "data.pages=slices", ""),
     ("data=folder", "data.orientation=left", ""),
     ("data=folder", "data.megapixels=0", ""),
+    ("data=folder", "data.axis=w", ""),
     ("data=folder", "data.channels=0", ""),
     ("data=folder", "data.channels=[7]", ""),
     ("data=folder", "data.channels=rgb", ""),

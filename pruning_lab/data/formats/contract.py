@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Stored = NDArray[Any]
 """[H, W, C] of any type of numbers: pixels as they are in the file."""
+
+
+Axis = Literal["x", "y", "z"]
+"""The axis of a volume along which its slices are taken."""
+AXES = get_args(Axis)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.formats.arrays import Arrays
-from pruning_lab.data.formats.contract import Header, Reader, Stored
+from pruning_lab.data.formats.contract import Axis, Header, Reader, Stored
 from pruning_lab.data.formats.pictures import Pictures
 from pruning_lab.data.formats.tiffs import Tiffs
 from pruning_lab.data.formats.volumes import Dicom, Nifti
@@ -34,19 +34,23 @@ def stem_of(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix_of(path))]
 
 
-def header_of(path: Path) -> Header:
-    """Return what an image file says of itself. Raises LabError naming it if it can't be read."""
-    return _read(path, lambda reader: reader.header(path))
+def header_of(path: Path, axis: Axis = "z") -> Header:
+    """Return what an image file says of itself. Raises LabError naming it if it can't be read.
+
+    Args:
+        axis: of a volume, the one along which its slices are taken.
+    """
+    return _read(path, lambda reader: reader.header(path), axis)
 
 
-def page_of(path: Path, number: int = 0) -> Stored:
+def page_of(path: Path, number: int = 0, axis: Axis = "z") -> Stored:
     """Return page `number` of an image file [H, W, C]. Raises LabError naming it if it can't be read."""
-    return _read(path, lambda reader: reader.page(path, number))
+    return _read(path, lambda reader: reader.page(path, number), axis)
 
 
-def values_of(path: Path, number: int = 0) -> Stored:
+def values_of(path: Path, number: int = 0, axis: Axis = "z") -> Stored:
     """Return page `number` of a mask file [H, W] or [H, W, C]. Raises LabError naming it if it can't be read."""
-    return _read(path, lambda reader: reader.values(path, number))
+    return _read(path, lambda reader: reader.values(path, number), axis)
 
 
 def unreadable(path: Path, problem: Exception) -> str:
@@ -57,8 +61,10 @@ def unreadable(path: Path, problem: Exception) -> str:
     return f"can't read {path}: {reason}; restore the file, or take it out together with its partner"
 
 
-def _read(path: Path, how: Callable[[Reader], T]) -> T:
+def _read(path: Path, how: Callable[[Reader], T], axis: Axis) -> T:
     reader = READERS.get(suffix_of(path))
+    if isinstance(reader, Nifti):
+        reader = Nifti(axis)
     if reader is None:
         kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise LabError(f"{path} is of no known format: convert it to one of {kinds}")

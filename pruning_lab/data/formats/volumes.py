@@ -2,13 +2,14 @@
 
 import functools
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.data.formats.contract import Header, Stored
+from pruning_lab.data.formats.contract import AXES, Axis, Header, Stored
 
 WHITE_IS_LOW, INDEXED = "MONOCHROME1", "PALETTE COLOR"
 """PhotometricInterpretation of DICOM: low is white; or a number of a color, which means nothing as brightness."""
@@ -17,8 +18,14 @@ VOLUMES_KEPT = 4
 """Slices are asked for one after the other; a compressed volume must not be unpacked for each of them."""
 
 
+@dataclass(frozen=True)
 class Nifti:
-    """Volumes [X, Y, Z] or [X, Y, Z, channels]: page z is the slice [Y, X], in the file's own order."""
+    """Volumes [X, Y, Z] or [X, Y, Z, channels], in the file's own order: page z is the slice [Y, X].
+
+    Along another `axis`, a page is the slice [Z, X] of a y, or [Z, Y] of an x.
+    """
+
+    axis: Axis = "z"
 
     def header(self, path: Path) -> Header:
         """Return what the header says; values with a slope become float32."""
@@ -29,11 +36,14 @@ class Nifti:
         kind = image.get_data_dtype().newbyteorder("=")
         slope, inter = image.dataobj.slope, image.dataobj.inter
         scaled = (slope, inter) != (1.0, 0.0)
-        return Header(np.dtype(np.float32) if scaled else kind, shape[1], shape[0], shape[3], shape[2], slices=True)
+        along = AXES.index(self.axis)
+        width, height = (side for axis, side in enumerate(shape[:3]) if axis != along)
+        return Header(np.dtype(np.float32) if scaled else kind, height, width, shape[3], shape[along], slices=True)
 
     def page(self, path: Path, number: int) -> Stored:
-        """Return slice `number` [Y, X, channels]."""
-        return np.ascontiguousarray(_nifti(path, path.stat().st_mtime_ns)[:, :, number].transpose(1, 0, 2))
+        """Return slice `number` [H, W, channels]."""
+        volume = _nifti(path, path.stat().st_mtime_ns)
+        return np.ascontiguousarray(volume.take(number, AXES.index(self.axis)).transpose(1, 0, 2))
 
     def values(self, path: Path, number: int) -> Stored:
         """Return slice `number` of a mask; whole numbers saved as floats, as many tools do, are whole numbers."""

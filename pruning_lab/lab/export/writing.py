@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from pruning_lab.common.errors import LabError, first_line
 from pruning_lab.lab.export.options import ExportOptions
+from pruning_lab.lab.export.sizes import example_images
 
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
 INPUT = "image"
@@ -29,6 +31,8 @@ SIDES = ("height", "width")
 SIDES_OF_VOLUMES = ("depth", *SIDES)
 MOST_BYTES = 2**31
 """Of an ONNX file: it is one message of protocol buffers."""
+STRIDE, MOST_SHRUNK = 64, 128
+"""What sides are enlarged by multiples of, and the times that a network may shrink an image."""
 BATCH = 2
 """Images in the example: of one, exporters take it that there is never more."""
 
@@ -54,11 +58,12 @@ def exported_program(model: nn.Module, example: Tensor, options: ExportOptions) 
         LabError: it can't be exported even for this one shape.
     """
     problem: Exception | None = None
-    for dims in _ladder(example.dim() - 2, options):
-        images = example.repeat(BATCH if 0 in dims else 1, *[1] * (example.dim() - 1))
+    for dims, sides in _ladder(tuple(example.shape[2:]), options):
+        images = example_images((BATCH if 0 in dims else 1, example.shape[1], *sides), example.dtype)
         with _quietly(), torch.no_grad():
             try:
-                return torch.export.export(model, (images,), dynamic_shapes=(dims or None,), strict=False)
+                program = torch.export.export(model, (images,), dynamic_shapes=(dims or None,), strict=False)
+                return _for_single_pixels(program)
             except Exception as error:  # of any kind, as models and exporters please
                 problem = error
     assert problem is not None
@@ -67,12 +72,36 @@ def exported_program(model: nn.Module, example: Tensor, options: ExportOptions) 
     raise LabError(f"torch.export can't take the network: {first_line(problem)}") from problem
 
 
-def _ladder(dimensions: int, options: ExportOptions) -> Iterator[dict[int, Any]]:
-    """Which dimensions may vary: all that are asked for, then fewer, then none."""
-    sides = range(2, 2 + dimensions) if options.dynamic_size else ()
+def _ladder(size: tuple[int, ...], options: ExportOptions) -> Iterator[tuple[dict[int, Any], tuple[int, ...]]]:
+    """Which dimensions may vary, and the size of the example: all that are asked for, then fewer, then none.
+
+    Where features are one pixel wide in the example, the exporter takes it that they always are, and holds the size. So
+    it sees a larger image first, which costs nothing, as it computes with sizes alone.
+    """
+    sides = range(2, 2 + len(size)) if options.dynamic_size else ()
     batch = (0,) if options.dynamic_batch else ()
-    for free in dict.fromkeys([(*batch, *sides), tuple(batch), ()]):
-        yield dict.fromkeys(free, Dim.AUTO)
+    tried = [((*batch, *sides), size), (tuple(batch), size), ((), size)]
+    if sides:
+        tried.insert(0, ((*batch, *sides), tuple(map(_enlarged, size))))
+    for free, seen in dict.fromkeys(tried):
+        yield dict.fromkeys(free, Dim.AUTO), seen
+
+
+def _enlarged(side: int) -> int:
+    """The side, or so many times `STRIDE` more that a network may shrink it by `MOST_SHRUNK` to more than one pixel."""
+    return side + STRIDE * max(0, math.ceil((MOST_SHRUNK + 1 - side) / STRIDE))
+
+
+def _for_single_pixels(program: ExportedProgram) -> ExportedProgram:
+    """Without the conditions that no features be a single pixel wide.
+
+    The exporter notes them where it asks whether something is stretched or lies in one piece, which makes no difference
+    to a result. What the file gives for small images is compared with the network all the same, see `taken_sizes`.
+    """
+    conditions = getattr(program, "_guards_code", None)
+    if conditions is not None:  # torch has no public name for them
+        program._guards_code = [one for one in conditions if not one.rstrip().endswith("!= 1")]
+    return program
 
 
 def write_pt2(program: ExportedProgram, path: Path) -> None:

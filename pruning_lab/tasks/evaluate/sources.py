@@ -28,7 +28,7 @@ from pruning_lab.training.bases import kept_base
 
 NAMES = ("images", "masks", "image_suffix", "mask_suffix")
 RULES = ("ignore_index", "mask_values", "mask_colors", "mask_nearest")
-READING = ("channels", "pages", "orientation", "megapixels")
+READING = ("channels", "pages", "orientation", "megapixels", "axis")
 
 
 def config_of(run: Path) -> DictConfig:

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output import units
 from pruning_lab.lab.output.console import ConsoleReporter
+from pruning_lab.lab.patience import watched_pass
 from pruning_lab.lab.room import check_network
 from pruning_lab.surgery.unused import drop_unused
 from pruning_lab.tasks.assembly import connections_of
@@ -47,9 +48,10 @@ def inspect(
     fill_null(config.model, classes=classes, in_channels=image.shape[1])
     write_config(config, folder)
     seed_everything(config.seed)
-    weights = check_network(lambda: build(config.model))
+    weights, _ = check_network(lambda: build(config.model), image, longest_pass=config.longest_pass)
     ConsoleReporter().say(f"network: {units.size(weights)} of weights")
     model = build(config.model)
+    _check_runs(model, image, config.longest_pass)
     connections = connections_of(config)
     gone = drop_unused(model, image, connections) if config.drop_unused else []
     parts = {part: build(config[part]) for part in ("floors", "selection", "stop", "importance")}
@@ -66,6 +68,16 @@ def _tell(facts: Inspection, folder: Path) -> None:
     write_inspection(folder, facts)
     channel_graph(facts, folder / "figures" / "channel_graph.png")
     reporter.say(f"saved in {folder}")
+
+
+def _check_runs(model: nn.Module, image: Tensor, longest_pass: float | None) -> None:
+    """Raises LabError for a model whose pass takes too long; whatever else stops it is told by the graph."""
+    try:
+        watched_pass(model, image, longest_pass)
+    except LabError:
+        raise
+    except Exception:  # of any kind, as models please
+        return
 
 
 def _blank_image(config: DictConfig, size: Sequence[int], channels: int | None) -> Tensor:
