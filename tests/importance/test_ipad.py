@@ -141,6 +141,28 @@ def test_the_deviation_of_what_readers_read_is_behind_norm_and_activation(p: int
 
 
 @pytest.mark.parametrize("p", [1, 2])
+def test_around_its_own_mean_a_filter_has_its_standard_deviation_over_images_and_places(p: int) -> None:
+    model = build("chain")
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    images = batches()
+    outputs = outputs_of(model, torch.cat([image for image, _ in images]))
+    found = Ipad(omega=0.0, p=p, equalizer=1.0, around="own")(model, graph, images)
+    for layer, row in graph.layers.items():
+        expected = outputs[layer].transpose(0, 1).flatten(1).std(1, correction=0).float()
+        torch.testing.assert_close(found[row], expected)
+
+
+def test_what_readers_read_of_a_constant_filter_does_not_deviate_from_its_own_mean() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = 0.0, 7.0
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    own, layer = (Ipad(omega=0.0, of="reads", around=one)(model, graph, batches()) for one in ("own", "layer"))
+    assert float(own[1]) == 0.0 < float(own[[0, 2, 3]].min())
+    assert int(layer[:4].argmax()) == 1
+
+
+@pytest.mark.parametrize("p", [1, 2])
 def test_grouped_transposed_convolution_scores_its_own_kernels(p: int) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(

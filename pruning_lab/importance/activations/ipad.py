@@ -10,14 +10,16 @@ the mean of M_k over the layer's filters and D_k = M_k - M:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.activations.observe import observe_outputs, observe_reads
+from pruning_lab.importance.activations.observe import Observe, observe_outputs, observe_reads
 from pruning_lab.importance.contract import Batches, FilterImportance, FilterScores, over_ids, readers
 from pruning_lab.importance.weights.kernels import check_p, filter_weights, norms
 
@@ -35,6 +37,9 @@ class Ipad(FilterImportance):
         of: whose deviation: `outputs`, the layer's own as in the paper, before normalization and activation; `reads`,
             what the readers of its filters read, behind both: M is then the mean over the reader's channels, and a
             filter has the mean over the places where its group is read.
+        around: what an output deviates from: `layer`, the mean over the layer's filters, as in the paper; `own`, the
+            filter's own mean over all images and places, so that its term is its standard deviation, whatever p: what
+            is lost where the filter is replaced by its mean.
         resize_kernels: resize kernels to 3x3 before the norm, with n_l = in_channels / groups.
         pointwise_by_weights: score 1x1 layers by their weights only, not weighted by omega.
     """
@@ -46,6 +51,7 @@ class Ipad(FilterImportance):
     resize_kernels: bool = False
     pointwise_by_weights: bool = False
     of: str = "outputs"
+    around: str = "layer"
 
     def __post_init__(self) -> None:
         if not 0 <= self.omega <= 1:
@@ -57,6 +63,8 @@ class Ipad(FilterImportance):
             raise LabError(f"importance.normalize={self.normalize} must be null, {' or '.join(_NORMALIZED)}")
         if self.of not in ("outputs", "reads"):
             raise LabError(f"importance.of={self.of} must be outputs or reads")
+        if self.around not in ("layer", "own"):
+            raise LabError(f"importance.around={self.around} must be layer or own")
 
     def by_filter(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
         kernels = filter_weights(model, graph)
@@ -92,6 +100,16 @@ class Ipad(FilterImportance):
         Images of several sizes have mean maps of several sizes; a layer's ADC is then their mean, weighted by how
         many images each one saw.
         """
+        if self.around == "own":
+            found = _standard_deviations(partial(self._observed, model, graph, batches))
+        else:
+            found = self._around_layers(partial(self._observed, model, graph, batches))
+        return found if self.of == "outputs" else _of_filters(graph, found)
+
+    def _observed(self, model: nn.Module, graph: ChannelGraph, batches: Batches, observe: Observe) -> None:
+        (observe_outputs if self.of == "outputs" else observe_reads)(model, graph, batches, observe)
+
+    def _around_layers(self, look: Callable[[Observe], None]) -> FilterScores:
         sums: dict[str, dict[torch.Size, tuple[Tensor, int]]] = {}
 
         def observe(layer: str, output: Tensor) -> None:
@@ -103,9 +121,8 @@ class Ipad(FilterImportance):
             else:
                 maps[output.shape[2:]] = (batch_sum, len(output))
 
-        (observe_outputs if self.of == "outputs" else observe_reads)(model, graph, batches, observe)
-        found = {layer: self._deviation_of(maps) for layer, maps in sums.items()}
-        return found if self.of == "outputs" else _of_filters(graph, found)
+        look(observe)
+        return {layer: self._deviation_of(maps) for layer, maps in sums.items()}
 
     def _deviation_of(self, maps: dict[torch.Size, tuple[Tensor, int]]) -> Tensor:
         weighted = []
@@ -114,6 +131,22 @@ class Ipad(FilterImportance):
             apart = mean - mean.mean(0, keepdim=True)
             weighted.append(images * norms(apart, self.p) / apart.shape[1])
         return torch.stack(weighted).sum(0) / sum(images for _, images in maps.values())
+
+
+def _standard_deviations(look: Callable[[Observe], None]) -> FilterScores:
+    """Of each channel that is shown, over all images and places; float [channels] for each layer."""
+    sums: dict[str, tuple[Tensor, Tensor, int]] = {}
+
+    def observe(layer: str, output: Tensor) -> None:
+        values = output.double().transpose(0, 1).flatten(1)
+        total, squares, count = sums.get(layer, (0.0, 0.0, 0))
+        sums[layer] = total + values.sum(1), squares + values.square().sum(1), count + values.shape[1]
+
+    look(observe)
+    return {
+        layer: (squares / count - (total / count).square()).clamp(min=0).sqrt().float()
+        for layer, (total, squares, count) in sums.items()
+    }
 
 
 def _pointwise(kernel: Tensor) -> bool:
