@@ -36,16 +36,16 @@ def _without_collector() -> Iterator[None]:
 
 def _proved(model: nn.Module, channels: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> Channels:
     """What trials leave of a reading; where a view splits channels, of the better of two."""
+    proved = freeze_guilty(model, channels, reading, inputs)
     if channels.structure.split == 1:
-        return freeze_guilty(model, channels, reading, inputs)
+        return proved
     plain, plainly = read_graph(model, inputs, split=1, before=reading)
-    if not holds_when_larger(model, channels, inputs):
-        return freeze_guilty(model, plain, plainly, inputs)
-    channels = freeze_guilty(model, channels, reading, inputs)
-    if plain.cuttable() < channels.cuttable():
-        return channels
-    plain = freeze_guilty(model, plain, plainly, inputs)  # it looked worse before either was tried
-    return plain if plain.cuttable() >= channels.cuttable() else channels
+    tried = plain.cuttable() >= proved.cuttable()
+    if tried:  # it looked worse before either was tried
+        plain = freeze_guilty(model, plain, plainly, inputs)
+    if plain.cuttable() < proved.cuttable() and holds_when_larger(model, channels, inputs):
+        return proved
+    return plain if tried else freeze_guilty(model, plain, plainly, inputs)
 
 
 @dataclass

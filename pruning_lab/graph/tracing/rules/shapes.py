@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from typing import Any
 
 import torch
@@ -22,15 +24,15 @@ def execute(interpreter: Interpreter, step: Step, value: Labelled, *args: Any, *
     single = isinstance(shapes, tuple)
     axes: list[dict[int, Tensor]] = [{} for _ in ([shapes] if single else shapes)]
     keep = 1 if step.target in _KEEP_CHANNELS else interpreter.choices.get(step)
-    operator = _COPYING.get(step.target, step.target)
+    run = _COPYING.get(step.target, step.target)
     for dim in value.axes:
         try:
-            results = operator(value.spread(dim), *args, **kwargs)
+            results = run(value.spread(dim), *args, **kwargs)
         except RuntimeError as error:
             raise NotFollowedError(f"{step.target} does not run on labels") from error
         for place, result in enumerate([results] if single else results):
             along = varying(result)
-            if len(along) > 1 and step.target in _SIZE_HELD:
+            if len(along) > 1 and step.target in _SIZE_HELD and _aligned(value.shape, dim, tuple(result.shape)):
                 interpreter.splits[step] = tuple(along)
             found = gather_axis(result, interpreter.tie_rows, keep)
             if found is None:
@@ -49,6 +51,13 @@ def execute(interpreter: Interpreter, step: Step, value: Labelled, *args: Any, *
         shaped = [tuple(one.axes.get(dim, size) for dim, size in enumerate(one.shape)) for one in values]
         interpreter.suspect(value.labels(), *rows, *shaped, *(sizes[1:] for sizes in shaped))
     return values[0] if single else values
+
+
+def _aligned(before: tuple[int, ...], dim: int, after: tuple[int, ...]) -> bool:
+    """Whether a dimension becomes whole dimensions of the new shape; else others' elements come between its own."""
+    outer = list(itertools.accumulate(after, operator.mul, initial=1))
+    begins = math.prod(before[:dim])
+    return begins in outer and begins * before[dim] in outer
 
 
 def _repeated(before: Labelled, after: tuple[int, ...]) -> frozenset[int]:
