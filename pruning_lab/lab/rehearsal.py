@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,8 @@ def rehearse(lab: Experiment) -> None:
         compensation(uncut, model, graph, batches)
         try_saving(lab, model, graph)
         objective = objective_of(lab.training.distillation, lab.training.loss, base, model, graph, settings)
-        train(model, lambda epoch: batches, objective=objective, optimizer=optimizer, steps=1, settings=settings)
+        alone = replace(settings, devices=1)
+        train(model, lambda epoch: batches, objective=objective, optimizer=optimizer, steps=1, settings=alone)
         lab.validator().evaluate(model, batches)
 
 
