@@ -21,6 +21,7 @@ from pruning_lab import __version__
 from pruning_lab.common.claims import HeldError
 from pruning_lab.common.errors import GivenUpError, LabError, one_line
 from pruning_lab.common.files import disk_trouble, is_full
+from pruning_lab.common.ranks import place_here
 from pruning_lab.common.stopping import at_work, listen
 from pruning_lab.tasks.config import conf_folder, register_schema
 from pruning_lab.tasks.jobs import OtherJobError, note_failure, perform, standing
@@ -104,7 +105,26 @@ def _fail(error: Exception, config: DictConfig, settings: DictConfig) -> NoRetur
 
 
 def main() -> int:
-    """Run Hydra, and say a user's mistake in one line."""
+    """Run Hydra, and say a user's mistake in one line; of processes that share a run, the first alone does."""
+    place = place_here()
+    if place is not None or any(argument.startswith("devices=") for argument in sys.argv):
+        # Read when torch is imported: DDP warns where all weights are used, and looks for others on purpose.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if place is None:
+        return _main()
+    if place.rank:
+        from pruning_lab.training.ranks.follower import follow
+
+        return follow(place)
+    try:
+        return _main()
+    finally:
+        from pruning_lab.training.ranks.team import release
+
+        release()
+
+
+def _main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     logging.raiseExceptions = False  # a line that the log has no room for costs nothing but itself
     register_schema()

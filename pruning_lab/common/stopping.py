@@ -96,11 +96,12 @@ def end_with_parent() -> None:
     """Let a worker of a pool of processes end when the process that started it has; without this it would live on."""
     global _watch
     if _watch is None and multiprocessing.current_process().name != "MainProcess":
-        _watch = threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True, name="watches the parent")
+        _watch = threading.Thread(target=end_after, args=(os.getppid(),), daemon=True, name="watches the parent")
         _watch.start()
 
 
-def _end_after(parent: int) -> None:
+def end_after(parent: int) -> None:
+    """Wait for the end of the process that started this one, and end as well."""
     while os.getppid() == parent:
         time.sleep(LOOK_EVERY)
     if _busy:

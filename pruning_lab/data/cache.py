@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.contract import Image, Mask, Split
@@ -30,7 +30,11 @@ class MemoryBudget:
     def __init__(self, megabytes: float) -> None:
         if megabytes < 0:
             raise LabError(f"data.cache_mb is {megabytes}: give megabytes of memory, or 0 to keep nothing")
-        self.bytes_left = int(megabytes * BYTES_PER_MB)
+        self._all = self.bytes_left = int(megabytes * BYTES_PER_MB)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With nothing taken: another process keeps images of its own."""
+        return {**self.__dict__, "bytes_left": self._all}
 
     def take(self, count: int) -> bool:
         """Reserve `count` bytes and return True; return False and reserve nothing if that is too much."""
@@ -50,6 +54,10 @@ class Cached:
         self.source = split
         self._budget = budget
         self._kept: dict[int, tuple[Image, Mask]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the images: another process reads its own."""
+        return {**self.__dict__, "_kept": {}}
 
     def __len__(self) -> int:
         return len(self.source)

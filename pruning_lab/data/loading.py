@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.parts import part_of
 from pruning_lab.common.sharing import share
 from pruning_lab.data.augmentation import Augments
 from pruning_lab.data.batches import Batch, Normalizer, SplitBatches, Stack, Stored, carried, stacked
@@ -60,6 +61,10 @@ class Loaders:
         ):
             if number < least:
                 raise LabError(f"{key} is {number}: give {least} or more")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what has been made so far: another process makes its own."""
+        return {**self.__dict__, "_made": {}, "_splits": {}}
 
     def train_loader(self, epoch: int) -> "TrainEpoch":
         """Return the batches of one epoch, shuffled and augmented; len() is their number.
@@ -157,18 +162,21 @@ class TrainEpoch:
     def __iter__(self) -> Iterator[Batch]:
         return self.onward(len(self), torch.device("cpu"))
 
-    def onward(self, count: int, device: torch.device, skipped: int = 0) -> Iterator[Batch]:
+    def onward(
+        self, count: int, device: torch.device, skipped: int = 0, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """Yield `count` batches on a device: this epoch's, and then those of the epochs after it.
 
         In one go, so that what loads ahead does not stop at the end of an epoch.
 
         Args:
             skipped: batches that come first and are not loaded.
+            part: number of the part of each batch that is loaded, and how many parts there are.
         """
         loader = self._loader(device.type)
         order = loader.batch_sampler
         assert isinstance(order, _ShuffledBatches)
-        order.first_epoch, order.skipped, order.count = self.epoch, skipped, count
+        order.first_epoch, order.skipped, order.count, order.part = self.epoch, skipped, count, part
         # iter() at once: by the time that the first batch is asked for, the order may be another epoch's.
         return (self._normalize(*batch) for batch in carried(iter(loader), device))
 
@@ -207,7 +215,8 @@ class _BatchesInOrder(Sampler[list[int]]):
 
 
 class _ShuffledBatches(Sampler[list[tuple[int, int]]]):
-    """Lists of (epoch, index), epoch after epoch; the first one, and how many, are set before each iteration.
+    """Lists of (epoch, index), epoch after epoch; the first one, how many, and which part of each are set before each
+    iteration.
 
     Its length is that of one epoch.
     """
@@ -215,13 +224,15 @@ class _ShuffledBatches(Sampler[list[tuple[int, int]]]):
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
         self._seed, self._images, self._batch_size = seed, images, batch_size
         self.first_epoch, self.skipped, self.count = 0, 0, len(self)
+        self.part = (0, 1)
 
     def __len__(self) -> int:
         full, rest = divmod(self._images, self._batch_size)
         return full + (rest > 1 or (rest == 1 and full == 0))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return itertools.islice(self._endless(self.first_epoch), self.skipped, self.skipped + self.count)
+        whole = itertools.islice(self._endless(self.first_epoch), self.skipped, self.skipped + self.count)
+        return (batch[part_of(len(batch), self.part)] for batch in whole)
 
     def _endless(self, first_epoch: int) -> Iterator[list[tuple[int, int]]]:
         for epoch in itertools.count(first_epoch):

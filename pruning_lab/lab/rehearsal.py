@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,8 @@ def _try_parts(lab: Experiment, model: nn.Module, batches: Stack, begins: Callab
     try_saving(lab, model, graph)
     begins("recovery")
     objective = objective_of(lab.training.distillation, lab.training.loss, base, model, graph, settings)
-    train(model, lambda epoch: batches, objective=objective, optimizer=optimizer, steps=1, settings=settings)
+    alone = replace(settings, devices=1)
+    train(model, lambda epoch: batches, objective=objective, optimizer=optimizer, steps=1, settings=alone)
     lab.validator().evaluate(model, batches)
 
 

@@ -16,6 +16,7 @@ from pruning_lab import __version__
 from pruning_lab.checkpoint import Builder
 from pruning_lab.common.commit import git_commit
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.ranks import place_here
 from pruning_lab.data import SegmentationData, augmentation_of
 from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.importance import Importance
@@ -28,7 +29,7 @@ from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, pl
 from pruning_lab.tasks.naming import ordered, run_name, sweep_of, typed_for
 from pruning_lab.tasks.outcome import names_of
 from pruning_lab.tasks.search.judge import judge_of_this_job
-from pruning_lab.training.compute import ComputeSettings
+from pruning_lab.training.compute import ComputeSettings, resolve_device
 from pruning_lab.training.threads import Threads
 
 BASE_KEYS = ("model", "augmentation", "loss", "base", "precision", "channels_last", "clip_norm", "drop_unused")
@@ -92,7 +93,9 @@ def _training_part(config: DictConfig) -> TrainingPart:
         base=build(config.base),
         recovery=build(config.recovery),
         distillation=build(config.distillation),
-        settings=ComputeSettings(config.device, config.precision, config.channels_last, config.clip_norm),
+        settings=ComputeSettings(
+            config.device, config.precision, config.channels_last, config.clip_norm, devices_of(config)
+        ),
         bases=Path(config.bases).absolute(),
         base_recipe=_base_recipe(config),
         seed=config.seed,
@@ -101,6 +104,18 @@ def _training_part(config: DictConfig) -> TrainingPart:
         longest_pass=config.longest_pass,
         threads=threads_of(config),
     )
+
+
+def devices_of(config: DictConfig) -> int:
+    """How many processes share each training: as many as the config says, or as torchrun or srun have started."""
+    place = place_here()
+    devices = config.get("devices") or (1 if place is None else place.size)
+    if place is not None and devices != place.size:
+        raise LabError(f"devices={devices}, and {place.size} processes were started; set devices=null")
+    gpus, here = torch.cuda.device_count(), devices if place is None else place.local_size
+    if here > 1 and resolve_device(config.device).type == "cuda" and here > gpus:
+        raise LabError(f"devices={devices} needs {here} GPUs on this machine, which has {gpus}; set devices={gpus}")
+    return int(devices)
 
 
 def _pruning_part(config: DictConfig) -> PruningPart:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.common.files import write_atomically
 from pruning_lab.common.marks import DONE, write_mark
 from pruning_lab.lab.output.run_folder import HYDRA_FOLDER
+from pruning_lab.lab.output.tracker import Sweep
 from pruning_lab.lab.several_budgets import prune_to_each
 from pruning_lab.resources.table import COUNTED
 from pruning_lab.tasks.assembly import fill_from_data, prepared_data
 from pruning_lab.tasks.config import write_config
+from pruning_lab.tasks.naming import sweep_of, typed_for
 from pruning_lab.tasks.outcome import Outcome, returned
 from pruning_lab.tasks.prune import pruning_of
 
@@ -43,7 +46,8 @@ def budgets(config: DictConfig, folder: Path, choices: Mapping[str, Any], limits
     for each in configs:
         fill_from_data(each, data)
         place = folder / f"{name}_{each.stop[name]:g}"
-        experiments.append(pruning_of(each, data, place, {**choices, "task": "prune"}))
+        lab = pruning_of(each, data, place, {**choices, "task": "prune"})
+        experiments.append(replace(lab, output=replace(lab.output, sweep=_sweep(config, folder, name, each))))
         _copy_record(folder, place)
     write_config(config, folder)
     summary = prune_to_each(experiments)[-1]
@@ -64,6 +68,18 @@ def _to_budget(config: DictConfig, name: str, limit: float) -> DictConfig:
     OmegaConf.update(config, f"stop.{name}", limit)
     config.task = PRUNE
     return config
+
+
+def _sweep(config: DictConfig, folder: Path, name: str, own: DictConfig) -> Sweep:
+    """What a budget's run is a job of: of all the budgets, or of the sweep that this task is a job of itself.
+
+    Args:
+        own: the run's config.
+    """
+    changed = {f"stop.{name}": f"{own.stop[name]:g}"}
+    if (sweep := sweep_of(folder, config.name)) is not None:
+        return replace(sweep, changed={**sweep.changed, **changed})
+    return Sweep(folder, f"{config.name}: budgets of {name}", changed, typed_for(folder).own)
 
 
 def _copy_record(folder: Path, place: Path) -> None:

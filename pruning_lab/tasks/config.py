@@ -69,6 +69,7 @@ class LabConfig:
     name: str = MISSING
     seed: int = MISSING
     device: str = MISSING
+    devices: int | None = None
     threads: int | None = None
     save_every: Any = "auto"
     rerun: bool = False

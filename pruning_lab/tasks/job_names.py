@@ -23,6 +23,7 @@ APART = (
     "bases",
     "tracking",
     "threads",
+    "devices",
     "returns",
     "rerun",
     "save_every",

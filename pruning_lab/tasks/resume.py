@@ -20,7 +20,7 @@ def resume(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: st
     """Go on with a run from what it saved last; returns what the task of that run would have returned.
 
     Args:
-        run: the run's folder. All settings are those of its config; of this task's config none counts.
+        run: the run's folder. All settings are those of its config; of this task's config `devices` alone counts.
 
     Raises:
         LabError: no run was begun in the folder.
@@ -35,6 +35,7 @@ def resume(config: DictConfig, folder: Path, choices: Mapping[str, Any], run: st
         if not (place / "config.yaml").is_file() or not _was_begun(place):
             raise LabError(f"{run} holds no saved state of a run; give the folder of a run that was cut short")
         own: Any = OmegaConf.create(dict(read_config(place / "config.yaml")))
+        own.devices = config.devices if config.devices is not None else own.get("devices")
         outcome: Outcome = build(own.task)(own, place, choices_of(place))
     return outcome
 

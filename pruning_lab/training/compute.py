@@ -61,13 +61,15 @@ class ComputeSettings:
     """How a network is run: device, precision, memory layout, and the bound on the gradient while training.
 
     `precision` is that of the forward pass (autocast); weights and losses stay float32. `clip_norm` bounds
-    the gradient's L2 norm over all weights; None leaves it as it is. `device` also takes `auto`.
+    the gradient's L2 norm over all weights; None leaves it as it is. `device` also takes `auto`. With several
+    `devices` each batch of a training is split over as many processes, with a GPU each, or on the CPU.
     """
 
     device: str | torch.device = "cpu"
     precision: str = "float32"
     channels_last: bool = False
     clip_norm: float | None = None
+    devices: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", resolve_device(self.device))
@@ -75,6 +77,7 @@ class ComputeSettings:
             raise LabError(f"precision={self.precision} is unknown: use one of {', '.join(PRECISIONS)}")
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise LabError(f"clip_norm={self.clip_norm} must be a positive number, or null for no clipping")
+        _check_devices(self.devices, torch.device(self.device))
 
     @property
     def device_type(self) -> str:
@@ -123,6 +126,13 @@ class ComputeSettings:
         if self.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device_type, dtype=_AUTOCAST_TYPES[self.precision])
+
+
+def _check_devices(count: int, device: torch.device) -> None:
+    if not isinstance(count, int) or count < 1:
+        raise LabError(f"devices={count} must be a number from 1 on, or null for as many as were started")
+    if count > 1 and (device.type == "mps" or device.index is not None):
+        raise LabError(f"devices={count} takes the GPUs by itself: use device=cuda, or device=cpu")
 
 
 def seed_everything(seed: int) -> None:

@@ -13,6 +13,7 @@ import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -99,13 +100,12 @@ class Attention:
 
     def comparisons(self, model: nn.Module, graph: ChannelGraph) -> list[Comparison]:
         names = _named(self.layers, model, graph)
+        return [Comparison(names, partial(self._compare, names))]
 
-        def compare(pruned: Answer, base: Answer) -> Tensor:
-            pairs = _pairs(names, pruned, base)
-            distances = [(_map(ours) - _map(theirs)).square().sum(1).mean() for _, ours, theirs in pairs]
-            return self.weight * torch.stack(distances).mean()
-
-        return [Comparison(names, compare)]
+    def _compare(self, names: Sequence[str], pruned: Answer, base: Answer) -> Tensor:
+        pairs = _pairs(names, pruned, base)
+        distances = [(_map(ours) - _map(theirs)).square().sum(1).mean() for _, ours, theirs in pairs]
+        return self.weight * torch.stack(distances).mean()
 
 
 class Features:
@@ -129,16 +129,15 @@ class Features:
             raise LabError(f"distillation.layers: {filterless[0]} has no filters to compare; name a layer inside it")
         # On the device from the start: on the way there each batch would wait for it.
         kept = {name: graph.original[name].to(device_of(model)) for name in names}
+        return [Comparison(names, partial(self._compare, kept))]
 
-        def compare(pruned: Answer, base: Answer) -> Tensor:
-            distances = []
-            for name, ours, theirs in _pairs(names, pruned, base):
-                same = theirs.index_select(1, kept[name].to(theirs.device))
-                size = same.square().sum().clamp_min(torch.finfo(same.dtype).tiny)
-                distances.append((ours - same).square().sum() / size)
-            return self.weight * torch.stack(distances).mean()
-
-        return [Comparison(names, compare)]
+    def _compare(self, kept: Mapping[str, Tensor], pruned: Answer, base: Answer) -> Tensor:
+        distances = []
+        for name, ours, theirs in _pairs(list(kept), pruned, base):
+            same = theirs.index_select(1, kept[name].to(theirs.device))
+            size = same.square().sum().clamp_min(torch.finfo(same.dtype).tiny)
+            distances.append((ours - same).square().sum() / size)
+        return self.weight * torch.stack(distances).mean()
 
 
 class Several:

@@ -14,10 +14,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.parts import part_of
 from pruning_lab.common.stopping import asked, held_back
 from pruning_lab.training.compute import ComputeSettings, random_state, set_random_state
 from pruning_lab.training.losses import Loss
 from pruning_lab.training.progress import Keeper, Progress
+from pruning_lab.training.ranks.member import Alone, Member
 from pruning_lab.training.schedules import SchedulerFactory, make_scheduler
 from pruning_lab.training.stepping import NonFiniteError, Objective, Stepper, Trainee, stepper_for
 
@@ -29,10 +31,13 @@ OnBatch = Callable[[float], None]
 class GoesOn(Protocol):
     """An epoch whose loader can run on into the next one without a stop."""
 
-    def onward(self, count: int, device: torch.device, skipped: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def onward(
+        self, count: int, device: torch.device, skipped: int = 0, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """`count` batches on the device: this epoch's, and then those of the epochs after it.
 
-        As many as `skipped` come first and are left out.
+        As many as `skipped` come first and are left out. Of each batch there is one part, by its number and how many
+        there are.
         """
 
 
@@ -103,6 +108,8 @@ def train(
 ) -> TrainReport:
     """Trains the model in place and leaves it in training mode, on the device of the settings.
 
+    With several devices each batch is split over as many processes, which share all steps.
+
     Args:
         loader_for_epoch: epoch number -> sized iterable of (image float [N, C, H, W], mask int64 [N, H, W]).
         objective: what is made small; `TaskLoss` where only the logits and the mask count.
@@ -119,21 +126,60 @@ def train(
         LabError: when there is nothing to train on.
     """
     settings = settings or ComputeSettings()
+    training = _Training(model, objective, optimizer, scheduler, epochs, steps, first_epoch, settings, start)
+    if settings.devices == 1:
+        return _train(training, loader_for_epoch, Alone(), on_batch, keeper)
+    from pruning_lab.training.ranks.team import team_for
+
+    team = team_for(settings.devices)
+    report: TrainReport = team.train(_train, training, loader_for_epoch, on_batch=on_batch, keeper=keeper)
+    return report
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What every process has to know that has a part in a training. See `train`."""
+
+    model: nn.Module
+    objective: Objective
+    optimizer: Optimizer
+    scheduler: SchedulerFactory | None
+    epochs: float | None
+    steps: int | None
+    first_epoch: int
+    settings: ComputeSettings
+    start: Progress | None
+
+
+def _train(
+    training: _Training,
+    loader_for_epoch: LoaderForEpoch,
+    member: Member,
+    on_batch: OnBatch | None = None,
+    keeper: Keeper | None = None,
+) -> TrainReport:
+    """One process's part of a training."""
+    optimizer, first_epoch, start = training.optimizer, training.first_epoch, training.start
+    settings = training.settings
     batches_per_epoch = _count_batches(loader_for_epoch, first_epoch)
-    planned = total_steps(epochs, steps, batches_per_epoch)
-    settings.place(model).train()
+    planned = total_steps(training.epochs, training.steps, batches_per_epoch)
+    settings.place(training.model).train()
     # Some of torch's schedulers refuse a length of 0; no step will be taken then.
-    schedule = _scheduler(scheduler, optimizer, planned, start) if scheduler and planned else None
-    stepper = stepper_for(Trainee(model, objective, optimizer, schedule, settings))
+    schedule = _scheduler(training.scheduler, optimizer, planned, start) if training.scheduler and planned else None
     log = _Log(optimizer, schedule, on_batch, start)
     if start is not None:
-        stepper.load_scaler_state(start.scaler)
         set_random_state(start.random)
     epochs_done, skipped = divmod(log.taken, batches_per_epoch)
-    batches = _batches(loader_for_epoch, first_epoch + epochs_done, skipped, planned - log.taken, settings)
+    batches = _batches(loader_for_epoch, first_epoch + epochs_done, skipped, planned - log.taken, settings, member.part)
     try:
-        with held_back() if keeper is not None else nullcontext():
-            _take_steps(batches, stepper, log, keeper)
+        with (
+            held_back() if keeper is not None else nullcontext(),
+            member.together(training.model, training.objective) as (model, objective),
+        ):
+            stepper = stepper_for(Trainee(model, objective, optimizer, schedule, settings))
+            if start is not None:
+                stepper.load_scaler_state(start.scaler)
+            _take_steps(batches, stepper, log, member, keeper)
     except NonFiniteError as problem:
         epoch, batch = divmod(log.known, batches_per_epoch)
         raise NonFiniteLossError(
@@ -151,10 +197,12 @@ def train(
     )
 
 
-def _take_steps(batches: Iterator[tuple[Tensor, Tensor]], stepper: Stepper, log: "_Log", keeper: Keeper | None) -> None:
+def _take_steps(
+    batches: Iterator[tuple[Tensor, Tensor]], stepper: Stepper, log: "_Log", member: Member, keeper: Keeper | None
+) -> None:
     """Train on all the batches, and save in between. Raises KeyboardInterrupt when asked to stop, once all is saved."""
     for image, mask in batches:
-        log.before(image)
+        log.before(member.images(len(image)))
         log.tell(stepper.step(image, mask))
         if keeper is not None and (asked() or keeper.due(log.taken)):
             log.tell(stepper.finish())
@@ -181,10 +229,10 @@ class _Log:
         self._started = time.perf_counter()
         self._on_batch = on_batch
 
-    def before(self, image: Tensor) -> None:
-        """A step on these images is about to be taken."""
+    def before(self, images: int) -> None:
+        """A step on so many images is about to be taken."""
         self.rate_end = _learning_rate(self._optimizer)
-        self.images += len(image)
+        self.images += images
         self.taken += 1
 
     def tell(self, losses: list[float]) -> None:
@@ -239,13 +287,19 @@ def _count_batches(loader_for_epoch: LoaderForEpoch, epoch: int) -> int:
 
 
 def _batches(
-    loader_for_epoch: LoaderForEpoch, first_epoch: int, skipped: int, count: int, settings: ComputeSettings
+    loader_for_epoch: LoaderForEpoch,
+    first_epoch: int,
+    skipped: int,
+    count: int,
+    settings: ComputeSettings,
+    part: tuple[int, int],
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """`count` batches from the first epoch on, but for its first `skipped`, placed as the settings say."""
+    """A part of `count` batches from the first epoch on, but for its first `skipped`, placed as the settings say."""
     first = loader_for_epoch(first_epoch)
     if isinstance(first, GoesOn):
-        onward = first.onward(count, torch.device(settings.device), skipped)
+        onward = first.onward(count, torch.device(settings.device), skipped, part)
     else:
         epochs = map(loader_for_epoch, itertools.count(first_epoch))
-        onward = itertools.islice(itertools.chain.from_iterable(epochs), skipped, skipped + count)
+        whole = itertools.islice(itertools.chain.from_iterable(epochs), skipped, skipped + count)
+        onward = ((image[own], mask[own]) for image, mask in whole for own in [part_of(len(image), part)])
     return (settings.move(image, mask) for image, mask in onward)

@@ -13,9 +13,12 @@ from pruning_lab.lab.output.card import read_cards
 from pruning_lab.lab.output.history import History
 from pruning_lab.lab.several_budgets import prune_to_each
 from pruning_lab.selection.stopping import All
+from pruning_lab.tasks.config import run_task
 from pruning_lab.tasks.report.run_search import find_runs
+from tests.lab.output.mlflow.stores import client_of
 from tests.networks.labs import Recorder, tiny_lab
-from tests.tasks.test_assembly import perform
+from tests.tasks.test_assembly import SMALL, perform
+from tests.tasks.test_config import composed
 
 TIMES = ("seconds", "latency")
 
@@ -57,6 +60,23 @@ def test_the_task_leaves_a_run_for_each_budget_and_the_report_finds_them(tmp_pat
     assert [run.cards.budget_met for run in found.runs] == [True, True]
     assert not found.left_out
     assert value in found.runs[0].history.column("val/iou")
+
+
+@pytest.mark.slow
+def test_the_runs_of_all_budgets_stand_below_one(tmp_path: Path) -> None:
+    settings = [each for each in SMALL if each != "tracking=none"]
+    config = composed(*settings, f"output_root={tmp_path}", "task=budgets", "task.limits=[0.6,0.8]", "name=several")
+    run_task(config, str(tmp_path / "several"), {"task": "budgets", "importance": "ipad"})
+    client = client_of(tmp_path)
+    (experiment,) = [each for each in client.search_experiments() if each.name == "pruning_lab"]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    below = [run for run in runs if run is not parent]
+    assert {run.data.tags["mlflow.parentRunId"] for run in below} == {parent.info.run_id}
+    assert {run.data.params["_flops"] for run in below} == {"0.6", "0.8"}
+    assert parent.info.run_name == "several: budgets of flops"
+    assert (parent.info.status, parent.data.metrics["jobs/finished"]) == ("FINISHED", 2)
+    assert parent.data.tags["mlflow.note.content"].startswith("Jobs: 2 finished. Best: ")
 
 
 @pytest.mark.parametrize(

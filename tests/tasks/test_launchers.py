@@ -76,3 +76,15 @@ def test_a_job_of_submitit_that_is_preempted_is_done_in_the_end(sweep: Sweep) ->
     assert sweep.worked == {f"seed_{seed}": 2 if seed == 2 else 1 for seed in range(1, SUBMITTED + 1)}
     assert done(sweep) == SUBMITTED
     assert run.stdout.count("│ done ") == SUBMITTED
+
+
+@pytest.mark.slow
+def test_jobs_on_ray_are_done_and_one_that_is_killed_goes_on(sweep: Sweep) -> None:
+    pytest.importorskip("ray", reason="Ray is an extra that can't stand beside joblib: pip install 'pruning_lab[ray]'")
+    sweep.trouble("2 killed_once")
+    line = ["seed=1,2", "hydra/launcher=ray_jobs", "hydra.launcher.ray.init.num_cpus=2"]
+    run = subprocess.run(command(sweep, *line), capture_output=True, text=True, timeout=WAIT)
+    assert run.returncode == 0, run.stderr
+    assert sweep.worked == {"seed_1": 1, "seed_2": 2}
+    assert done(sweep) == 2
+    assert run.stdout.count("│ done ") == 2

@@ -25,6 +25,8 @@ RUNNING = "RUNNING"
 
 JOBS = "jobs.jsonl"
 
+MORE, NOTE = "more", "note.md"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -98,6 +100,18 @@ class SweepRecord:
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Keep what `facts` gave, changed."""
         write_atomically(self._place / "sweep.json", json.dumps(facts) + "\n")
+
+    @property
+    def more(self) -> Path:
+        """Folder of what else is told of the sweep: files for the run above, and in `note.md` what goes to its text."""
+        return self._place / MORE
+
+    def note_text(self) -> str:
+        """What is told of the sweep beside its jobs; empty where nothing is."""
+        try:
+            return (self.more / NOTE).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return ""
 
     def parent(self, address: str) -> str:
         """What a store at this address calls the run above; empty where it has not answered to any job yet."""

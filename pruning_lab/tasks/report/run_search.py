@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.marks import BEGUN, DONE, FAILED, read_mark
 from pruning_lab.lab.output.run_folder import HYDRA_FOLDER, Run, read_config, read_run, shortest
 
 NOT_SEARCHED = {"mlartifacts", "bases"}
@@ -84,7 +85,12 @@ def _is_run(folder: Path, folders: set[str], files: set[str]) -> bool:
 
 
 def _unfinished(run: Run) -> str | None:
-    """Why a run that left all its files is not finished after all."""
+    """Why a run that left all its files is not finished after all; a run that is done says so itself."""
+    if (run.folder / DONE).is_file():
+        return None
+    if (run.folder / BEGUN).is_file():
+        reason = (read_mark(run.folder, FAILED) or {}).get("reason")
+        return f"{run.folder}: it {f'failed: {reason}' if reason else 'was cut short, and task=resume goes on with it'}"
     final = run.config.get("recovery", {}).get("final_epochs", 0)
     prunes = str(run.config.get("task", {}).get("_target_")).endswith(".prune")
     if prunes and final and run.history[-1].get("selection/groups_removed"):

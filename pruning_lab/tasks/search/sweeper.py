@@ -122,6 +122,7 @@ class Search(Sweeper):
     def _search(self, study: "Study") -> int:
         """Batch by batch; how many trials failed."""
         from pruning_lab.tasks.search.results import show_trials, write_trials
+        from pruning_lab.tasks.search.telling import tell_store, tell_sweep
 
         size = self._size()
         waiting = [self._drawn(study, trial) for trial in study.open_trials()]
@@ -138,7 +139,9 @@ class Search(Sweeper):
                 batch.append(self._drawn(study, study.new_trial()))
             failures |= self._finish(study, batch)
             write_trials(study, failures)
+            tell_sweep(study, failures)
         show_trials(study, failures)
+        tell_store(study, self._config)
         return len(failures)
 
     def _size(self) -> int:

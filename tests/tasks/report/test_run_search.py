@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.marks import BEGUN, DONE, FAILED, write_mark
 from pruning_lab.lab.output.history import History
 from pruning_lab.lab.output.run_folder import choices_of
 from pruning_lab.tasks.report.run_search import find_runs
@@ -42,6 +43,20 @@ def test_an_unfinished_run_is_left_out_and_named(tmp_path: Path, missing: str, w
     assert [run.folder.name for run in found.runs] == ["good"]
     (told,) = found.left_out.values()
     assert f"bad/{why}" in told
+
+
+def test_what_a_run_says_of_itself_counts(tmp_path: Path) -> None:
+    study_run(tmp_path / "good")
+    for name in ("cut", "failed", "done"):
+        write_mark(study_run(tmp_path / name), BEGUN, {"run_id": ""})
+    write_mark(tmp_path / "failed", FAILED, {"reason": "no luck"})
+    write_mark(tmp_path / "done", DONE, {"summary": {}})
+    found = find_runs(str(tmp_path))
+    assert {run.folder.name for run in found.runs} == {"good", "done"}
+    assert sorted(why.rpartition("/")[2] for why in found.left_out.values()) == [
+        "cut: it was cut short, and task=resume goes on with it",
+        "failed: it failed: no luck",
+    ]
 
 
 def test_a_run_that_broke_off_before_its_final_recovery_is_left_out(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def publish(store: Store, record: SweepRecord) -> bool:
     parent = parent_of(store, record)
     with record.alone():
         facts, jobs = record.facts(), record.jobs()
-        text = names.tag_text(sweep_summary.text(record.sweep, jobs))
+        parts = (sweep_summary.text(record.sweep, jobs), record.note_text())
+        text = names.tag_text("\n\n".join(part for part in parts if part))
         content = json.dumps([parent, text, sweep_summary.rows(jobs)], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()
         known = facts["stores"][store.address]
@@ -55,6 +56,8 @@ def publish(store: Store, record: SweepRecord) -> bool:
             return False
         ended = sum(job.status != RUNNING for job in jobs)
         _show(store, parent, text, jobs, ended)
+        for path in sorted(record.more.glob("*")):
+            store.client.log_artifact(parent, str(path), record.more.name)
         known["shown"] = digest
         record.write_facts(facts)
     return True

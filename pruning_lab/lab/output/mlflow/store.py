@@ -105,6 +105,7 @@ def open_store(uri: str, experiment: str, root: Path) -> Store:
     from mlflow import MlflowClient
 
     with _one_at_a_time(uri):
+        _make_tables(uri)
         client = MlflowClient(with_driver(uri))
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -118,6 +119,24 @@ def open_store(uri: str, experiment: str, root: Path) -> Store:
             f"name, or bring it back with `mlflow experiments restore -x {found.experiment_id}`"
         )
     return Store(client, without_password(uri), found.experiment_id)
+
+
+def _make_tables(uri: str) -> None:
+    """Make the tables of an SQLite store that is not there yet; only whole ones get the store's name.
+
+    They take a second to be made, and MLflow can't go on with those that a kill has left half made.
+    """
+    database = sqlite_path(uri)
+    if database is None or (database.is_file() and database.stat().st_size):
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    draft = database.with_name(f".{database.name}.draft")
+    for left in draft.parent.glob(f"{draft.name}*"):
+        left.unlink()
+    store = SqlAlchemyStore(f"{SQLITE}{draft.as_posix()}", (database.parent / "mlartifacts").as_uri())
+    store.engine.dispose()
+    os.replace(draft, database)
 
 
 def why_not(error: Exception, uri: str) -> LabError:
