@@ -5,12 +5,11 @@ Reads the YAML as text: the first line of each option says of which kind it is.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from docs.knobs import KIND, plain, read_option
-from pruning_lab.common.files import write_atomically
+from docs.written import write_page
 from pruning_lab.tasks.config import conf_folder
 
 PAGE = Path(__file__).parent / "importance-options.md"
@@ -55,10 +54,7 @@ def render() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page."""
-    parser = argparse.ArgumentParser(description="Write the page of the options of importance.")
-    parser.add_argument("--into", type=Path, default=PAGE, help=f"by default {PAGE.parent.name}/{PAGE.name}")
-    write_atomically(parser.parse_args(arguments).into, render())
-    return 0
+    return write_page(render, PAGE, "Write the page of the options of importance.", arguments)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Reads the YAML as text, because what a knob means stands in the comment above it
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from hydra.utils import get_method
 
-from pruning_lab.common.files import write_atomically
+from docs.written import write_page
 from pruning_lab.tasks.config import conf_folder
 
 SPECIAL = {"defaults", "_target_", "_partial_", "hydra"}
@@ -138,10 +137,7 @@ def _code(text: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page."""
-    parser = argparse.ArgumentParser(description="Write the page of every knob of conf/ with its default and meaning.")
-    parser.add_argument("--into", type=Path, default=PAGE, help=f"by default {PAGE.parent.name}/{PAGE.name}")
-    write_atomically(parser.parse_args(arguments).into, render())
-    return 0
+    return write_page(render, PAGE, "Write the page of every knob of conf/ with its default and meaning.", arguments)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from pruning_lab.graph import ChannelGraph, TraceError
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.resources.counting import measure
 from tests.graph.helpers import draw
-from tests.networks.constructs import Apply, conv, make, slope
+from tests.networks.constructs import make
+from tests.networks.parts import Apply, conv, slope
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.structure.id_rows import Rows
 from tests.graph.helpers import all_understood, cut_against_masked, difference, draw
-from tests.networks.constructs import CASES, Apply, conv, make
+from tests.networks.constructs import CASES, make
+from tests.networks.parts import Apply, conv
 
 FROZEN = {
     "split by a size": {"first", "middle"},

@@ -9,7 +9,7 @@ from hypothesis import strategies
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.networks.constructs import Scale, conv
+from tests.networks.parts import Scale, conv
 
 SIZE = 8
 """Height and width of all features."""

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from pruning_lab.common.errors import LabError
 from pruning_lab.common.files import write_atomically
+from pruning_lab.lab.output.csv_rows import read_rows
 
 LOSSES_FILE = "base_training.csv"
 HEADER = "epoch,loss"
@@ -41,7 +41,4 @@ def read_losses(run_folder: Path) -> list[float]:
     path = Path(run_folder) / LOSSES_FILE
     if not path.is_file():
         return []
-    try:
-        return [float(line.split(",")[1]) for line in path.read_text(encoding="utf-8").splitlines()[1:]]
-    except (IndexError, ValueError) as error:
-        raise LabError(f"{path}: not a number in each line ({error}); delete the file") from error
+    return read_rows(path, lambda cells: float(cells["loss"]), "a loss for each epoch")

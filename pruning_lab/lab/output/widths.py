@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pruning_lab.checkpoint.architecture import ARCHITECTURE, read_architecture
-from pruning_lab.common.errors import LabError
 from pruning_lab.common.files import write_atomically
+from pruning_lab.lab.output.csv_rows import read_rows
 
 WIDTHS_FILE = "widths.csv"
 
@@ -52,11 +52,7 @@ def read_widths(run_folder: Path) -> list[LayerWidth]:
     path = Path(run_folder) / WIDTHS_FILE
     if not path.is_file():
         return _of_checkpoint(Path(run_folder) / "model")
-    try:
-        with open(path, newline="", encoding="utf-8") as stream:
-            return [_layer(cells) for cells in csv.DictReader(stream)]
-    except (KeyError, ValueError, TypeError) as error:
-        raise LabError(f"{path}: not the widths of layers ({error}); delete the file") from error
+    return read_rows(path, _layer, "the widths of layers")
 
 
 def _of_checkpoint(folder: Path) -> list[LayerWidth]:

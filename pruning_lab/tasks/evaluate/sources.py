@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from pruning_lab.checkpoint.folder import original
+from pruning_lab.checkpoint.folder import load, original
 from pruning_lab.checkpoint.trust import Trust
 from pruning_lab.common.errors import LabError
 from pruning_lab.data import SegmentationData
@@ -18,7 +18,7 @@ from pruning_lab.data.files import FileSplit
 from pruning_lab.data.layouts.folders import find_pairs
 from pruning_lab.data.masks import MaskRules, colors_table
 from pruning_lab.data.survey import survey
-from pruning_lab.lab.input_facts import InputFacts
+from pruning_lab.lab.input_facts import InputFacts, checkpoint_folder
 from pruning_lab.lab.output.card import read_cards
 from pruning_lab.lab.output.run_folder import read_config
 from pruning_lab.lab.validation import Metric
@@ -123,6 +123,17 @@ def base_of(run: Path, model: Path, config: DictConfig, bases: str, trust: Trust
         if found is not None:
             return found
     return None
+
+
+def model_of_run(run: Path, kept: Path | None = None, trust: bool = False) -> nn.Module:
+    """The model of a run's folder, or another one that it keeps. Raises LabError where it can't be loaded."""
+    return load(kept or checkpoint_folder(run), trusted(config_of(run), trust))
+
+
+def base_of_run(run: Path, bases: str, trust: bool = False) -> nn.Module | None:
+    """The trained base of a run's folder, see `base_of`."""
+    config = config_of(run)
+    return base_of(run, checkpoint_folder(run), config, bases, trusted(config, trust))
 
 
 def trusted(config: DictConfig, trust: bool) -> Trust:

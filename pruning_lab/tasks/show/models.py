@@ -14,14 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning_lab.checkpoint.folder import load
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.formats import IMAGE_SUFFIXES, suffix_of
 from pruning_lab.data.formats.contract import Stored
 from pruning_lab.lab.input_facts import InputFacts, checkpoint_folder
 from pruning_lab.lab.output.run_folder import SNAPSHOTS, Run
 from pruning_lab.lab.prediction import Predictor
-from pruning_lab.tasks.evaluate.sources import base_of, config_of, trusted
+from pruning_lab.tasks.evaluate.sources import base_of_run, model_of_run
 from pruning_lab.tasks.image_search import pages_of, reading_of, stored_pixels
 from pruning_lab.training.compute import ComputeSettings
 
@@ -131,16 +130,16 @@ class Models:
         return found
 
     def _loaded_from(self, run: Run, folder: Path) -> Predictor:
-        model = load(folder, trusted(config_of(run.folder), self._trust))
+        model = model_of_run(run.folder, folder, self._trust)
         return Predictor(model, InputFacts.of_checkpoint(folder), self._settings)
 
     def _base(self, run: Run) -> Predictor | None:
         return self._once((BASE, run.cards.base_hash), lambda: self._found_base(run))
 
     def _found_base(self, run: Run) -> Predictor | None:
-        config, folder = config_of(run.folder), checkpoint_folder(run.folder)
-        base = base_of(run.folder, folder, config, self._bases, trusted(config, self._trust))
-        return None if base is None else Predictor(base, InputFacts.of_checkpoint(folder), self._settings)
+        base = base_of_run(run.folder, self._bases, self._trust)
+        facts = InputFacts.of_checkpoint(checkpoint_folder(run.folder))
+        return None if base is None else Predictor(base, facts, self._settings)
 
     def _once(self, key: tuple[str, str], load_it: Callable[[], Predictor | None]) -> Predictor | None:
         """A model that was loaded before, or is now; those that were not asked for longest leave."""

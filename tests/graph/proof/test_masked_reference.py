@@ -10,7 +10,7 @@ from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.build import read_graph
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.proof.masked_reference import run_without
-from tests.networks.constructs import conv
+from tests.networks.parts import conv
 
 
 @pytest.mark.parametrize("middle", ["weight norm", "einsum"])

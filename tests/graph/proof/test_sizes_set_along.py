@@ -13,7 +13,7 @@ from pruning_lab.common.copies import copy_of
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import cut_against_masked, draw
-from tests.networks.constructs import conv
+from tests.networks.parts import conv
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

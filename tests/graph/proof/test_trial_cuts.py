@@ -15,7 +15,8 @@ from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.proof.held_sizes import held_sizes
 from tests.graph.helpers import cut_against_masked, draw
-from tests.networks.constructs import Apply, conv, make, slope
+from tests.networks.constructs import make
+from tests.networks.parts import Apply, conv, slope
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -12,7 +12,8 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import cut_against_masked, draw
-from tests.networks.constructs import Apply, conv, make, slope
+from tests.networks.constructs import make
+from tests.networks.parts import Apply, conv, slope
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

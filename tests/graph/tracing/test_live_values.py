@@ -11,7 +11,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.models import UNet
 from pruning_lab.resources.counting import measure, memory_savings
-from tests.networks.constructs import slope
+from tests.networks.parts import slope
 from tests.networks.two_paths import TwoPaths, random_groups, traced
 
 

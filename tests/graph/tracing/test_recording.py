@@ -16,7 +16,7 @@ from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.tracing.recording import record
 from tests.graph.helpers import cut_against_masked, draw
-from tests.networks.constructs import Apply, conv
+from tests.networks.parts import Apply, conv
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

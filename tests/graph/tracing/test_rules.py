@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from pruning_lab.graph import ChannelGraph, verify
 from tests.graph.helpers import draw
-from tests.networks.constructs import Apply, conv
+from tests.networks.parts import Apply, conv
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 CHANNELS = 16

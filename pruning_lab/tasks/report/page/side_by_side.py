@@ -14,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pruning_lab.checkpoint.folder import load
 from pruning_lab.data import SegmentationData
 from pruning_lab.data.batches import Normalizer, stacked
 from pruning_lab.lab.evaluation import class_indices, counts_of
 from pruning_lab.lab.input_facts import InputFacts, checkpoint_folder
 from pruning_lab.lab.output.run_folder import Run
-from pruning_lab.tasks.evaluate.sources import base_of, config_of, data_of_run, trusted
+from pruning_lab.tasks.evaluate.sources import base_of_run, config_of, data_of_run, model_of_run
 from pruning_lab.training.compute import ComputeSettings
 
 LOOKED_AT = 64
@@ -74,11 +73,11 @@ def side_by_side(runs: Mapping[str, Run], shown: int, device: str, bases: str) -
         LabError: a model, or the data, is not there any more.
     """
     first = next(iter(runs.values()))
-    config, model = config_of(first.folder), checkpoint_folder(first.folder)
-    data = data_of_run(config, InputFacts.of_checkpoint(model))
+    config = config_of(first.folder)
+    data = data_of_run(config, InputFacts.of_checkpoint(checkpoint_folder(first.folder)))
     settings = ComputeSettings(device, config.precision, config.channels_last)
-    models = {method: _model(run) for method, run in runs.items()}
-    base = base_of(first.folder, model, config, bases, trusted(config, False))
+    models = {method: model_of_run(run.folder) for method, run in runs.items()}
+    base = base_of_run(first.folder, bases)
     models = models if base is None else {BASE: base, **models}
     count = min(LOOKED_AT, len(data.val))
     places = [int(place) for place in np.arange(count) * len(data.val) // max(count, 1)]
@@ -113,10 +112,6 @@ def disagreement(found: Sequence[NDArray[np.uint8]], mask: NDArray[np.uint8], ig
     alike = sum(((pixels == index).sum(0).astype(np.int64) ** 2 for index in np.unique(pixels)), np.int64(0))
     pairs = (np.asarray(alike) - count) / (count * (count - 1))
     return float(1 - pairs.mean())
-
-
-def _model(run: Run) -> nn.Module:
-    return load(checkpoint_folder(run.folder), trusted(config_of(run.folder), False))
 
 
 def _predictions(
