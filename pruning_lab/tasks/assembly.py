@@ -109,7 +109,9 @@ def _training_part(config: DictConfig) -> TrainingPart:
 def devices_of(config: DictConfig) -> int:
     """How many processes share each training: as many as the config says, or as torchrun or srun have started."""
     place = place_here()
-    devices = config.get("devices") or (1 if place is None else place.size)
+    devices = config.get("devices")
+    if devices is None:
+        devices = 1 if place is None else place.size
     if place is not None and devices != place.size:
         raise LabError(f"devices={devices}, and {place.size} processes were started; set devices=null")
     gpus, here = torch.cuda.device_count(), devices if place is None else place.local_size

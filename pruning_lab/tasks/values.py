@@ -151,6 +151,10 @@ def _check_image_size(config: Mapping[str, Any]) -> None:
 BYTES_PER_NUMBER = 4
 
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "devices": (
+        lambda value: value is None or 1 <= value <= most_threads(),
+        f"at least 1 and at most {most_threads()} on this machine, or null for as many as were started",
+    ),
     "threads": (
         lambda value: value is None or 1 <= value <= most_threads(),
         f"at least 1 and at most {most_threads()} on this machine, or null for a share of the machine",

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from pruning_lab.lab.output.history import History
-from tests.lab.output.mlflow.servers import free_port, wait_until
+from tests.lab.output.mlflow.servers import free_port
 from tests.paths import ROOT
 
 pytest.importorskip("lightning_fabric")
@@ -30,6 +31,9 @@ SETTINGS = (
 NOT_MET = 3
 """Exit code of a run whose steps end before it meets its budget."""
 
+PATIENCE = 600
+"""Seconds that a run may take."""
+
 TIMES = ("seconds", "latency")
 
 
@@ -38,12 +42,12 @@ def command(root: Path, *overrides: str) -> list[str]:
     return [sys.executable, "-m", "pruning_lab", *given, *overrides]
 
 
-def variables(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+def variables() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def run(line: list[str], environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(line, capture_output=True, text=True, timeout=300, env=environment or variables(), cwd=ROOT)
+def run(line: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, env=variables(), cwd=ROOT)
 
 
 def finished(root: Path, *overrides: str) -> Path:
@@ -55,6 +59,17 @@ def finished(root: Path, *overrides: str) -> Path:
 def told(folder: Path) -> list[dict[str, float]]:
     rows = History.read(folder / "history.csv")
     return [{name: value for name, value in row.items() if not any(word in name for word in TIMES)} for row in rows]
+
+
+def until(process: subprocess.Popen[str], probe: Callable[[], bool]) -> None:
+    """Wait for a moment of a run; on a machine under load that takes minutes."""
+    end = time.monotonic() + PATIENCE
+    while not probe():
+        assert process.poll() is None, "the run has ended"
+        if time.monotonic() > end:
+            process.kill()
+            pytest.fail("the run takes too long")
+        time.sleep(0.05)
 
 
 def started(line: list[str]) -> subprocess.Popen[str]:
@@ -88,12 +103,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def killed(root: Path, *overrides: str) -> None:
     """Start a run, and kill it within its second recovery; none of its processes is left."""
-    with open(root / "log", "wb") as log:
-        process = subprocess.Popen(command(root, *overrides), stdout=log, stderr=log, env=variables(), cwd=ROOT)
-        wait_until(lambda: any((root / "run" / "state").glob("step_1_batch_*")))
-        others = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        process.wait()
+    process = started(command(root, *overrides))
+    until(process, lambda: any((root / "run" / "state").glob("step_1_batch_*")))
+    others = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
     assert len(others) == ("devices=2" in overrides)
     assert not psutil.wait_procs(others, timeout=30)[1]
 
@@ -134,10 +148,10 @@ def test_a_rank_that_is_killed_ends_the_run_with_its_reason(tmp_path: Path) -> N
     process = subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables(), cwd=ROOT
     )
-    wait_until(lambda: any((tmp_path / "bases").glob(".*training/step_*")))
+    until(process, lambda: any((tmp_path / "bases").glob(".*training/step_*")))
     (other,) = psutil.Process(process.pid).children(recursive=True)
     os.kill(other.pid, signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert err.strip().splitlines()[-1] == "error: process 2 of devices=2 failed: it was ended by SIGKILL"
 
@@ -147,10 +161,10 @@ def test_a_request_to_stop_saves_the_run_and_ends_all(tmp_path: Path) -> None:
     process = subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables(), cwd=ROOT
     )
-    wait_until(lambda: any((tmp_path / "bases").glob(".*training/step_*")))
+    until(process, lambda: any((tmp_path / "bases").glob(".*training/step_*")))
     others = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err.count("interrupted; go on with it")) == (130, 1)
     assert not psutil.wait_procs(others, timeout=30)[1]
 
