@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pruning_lab import __version__
 from pruning_lab.common.claims import HeldError
-from pruning_lab.common.errors import GivenUpError, LabError, one_line
+from pruning_lab.common.errors import GivenUpError, LabError, first_line, one_line
 from pruning_lab.common.files import disk_trouble, is_full
 from pruning_lab.common.ranks import place_here
 from pruning_lab.common.stopping import at_work, listen
@@ -146,10 +146,27 @@ def _main() -> int:
     except OSError as error:
         print(f"error: {disk_trouble(error, _run_folder(error))}", file=sys.stderr)
         return FAILED
+    except (AttributeError, TypeError, ValueError) as error:
+        if not _while_composing(error):
+            raise
+        print(f"error: Hydra can't put the settings together ({_told(error)}); correct what they add", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt as interrupt:
         print(f"interrupted{interrupt}", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _while_composing(error: BaseException) -> bool:
+    """Whether Hydra was still composing the config: what is wrong there is a setting."""
+    return any(frame.f_code.co_name == "load_configuration" for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _told(error: BaseException) -> str:
+    """What an error of Hydra's says, with the key that it names."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
+    return f"{key}: {lines[0]}" if key else first_line(error)
 
 
 def _run_folder(error: OSError) -> str:

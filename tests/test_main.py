@@ -48,6 +48,13 @@ def test_help_does_not_pay_for_torch_or_mlflow(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 5
 
 
+def test_what_hydra_fails_to_compose_is_told_in_one_line(tmp_path: Path) -> None:
+    answer = run(tmp_path, "-m", "hydra/sweeper=optuna", "+hydra.sweeper.params={seed: 'range(0,3)'}")
+    assert answer.returncode == 1
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("error: Hydra can't put the settings together (hydra.sweeper.params: ")
+
+
 def test_the_version_is_that_of_pruning_lab(tmp_path: Path) -> None:
     answer = run(tmp_path, "--version")
     assert (answer.returncode, answer.stdout) == (0, f"pruning_lab {__version__}\n")

@@ -252,6 +252,8 @@ def build(node: Any, **more: Any) -> Any:
         if cause is not None and own_frame(cause) is not None:
             raise cause from None  # a user's own class, whose line is told where all such are
         key = str(error).rpartition("full_key: ")[2].strip() or "a group"
+        if isinstance(cause, OSError) and cause.strerror and cause.filename:
+            raise LabError(f"{cause.filename}: {cause.strerror}; let it be read, or correct {key}.*") from error
         what = " ".join(str(error).split()) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
         raise LabError(f"{key} can't be built ({what}); correct the values of {key}.*") from error
 

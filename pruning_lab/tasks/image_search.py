@@ -12,6 +12,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.data.formats import IMAGE_SUFFIXES, Header, header_of, stem_of, suffix_of
 from pruning_lab.data.formats.contract import Stored
 from pruning_lab.data.formats.orientation import turned
+from pruning_lab.data.layouts.folders import below
 from pruning_lab.data.reading import MEGAPIXELS, Channels, Reading, read_stored
 
 PATTERN = "*?["
@@ -36,7 +37,7 @@ def image_files(images: str) -> list[tuple[Path, str]]:
     """
     place = Path(images)
     if place.is_dir():
-        root, paths = place, [path for path in place.rglob("*") if _is_image(path, place)]
+        root, paths = place, [path for path in below(place) if _is_image(path, place)]
     elif place.is_file():
         root, paths = place.parent, [place]
     else:

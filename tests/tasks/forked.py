@@ -76,6 +76,7 @@ def _in_child(arguments: list[str], before: Callable[[], None], names: list[Path
     try:
         for number, name in enumerate(names, start=1):
             os.dup2(os.open(name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), number)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         warnings.simplefilter("ignore")
         before()
         sys.argv = ["pruning_lab", *arguments]

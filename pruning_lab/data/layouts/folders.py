@@ -62,7 +62,7 @@ def files_by_name(folder: Path, suffix: str = "", other: str = "", without: Path
         raise LabError(f"there is no folder {folder}: make it, with the files in it")
     files: dict[str, Path] = {}
     left_out = without if without is not None and without.resolve() != folder.resolve() else None
-    for path in sorted(_below(folder, left_out)):
+    for path in sorted(below(folder, left_out)):
         stem = stem_of(path)
         is_other = bool(other) and stem.endswith(other) and len(other) > len(suffix)
         if suffix_of(path) not in IMAGE_SUFFIXES or not stem.endswith(suffix) or is_other:
@@ -74,10 +74,13 @@ def files_by_name(folder: Path, suffix: str = "", other: str = "", without: Path
     return files
 
 
-def _below(folder: Path, without: Path | None = None) -> Iterator[Path]:
-    """Yield all files below a folder that aren't hidden; a linked folder is entered once, and `without` never."""
+def below(folder: Path, without: Path | None = None) -> Iterator[Path]:
+    """Yield all files below a folder that aren't hidden; a linked folder is entered once, and `without` never.
+
+    Raises LabError for a folder that may not be looked into.
+    """
     entered = set() if without is None else {os.path.realpath(without)}
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
         real = os.path.realpath(parent)
         if real in entered:
             folders.clear()
@@ -87,10 +90,14 @@ def _below(folder: Path, without: Path | None = None) -> Iterator[Path]:
         yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
+def _unreadable(problem: OSError) -> None:
+    raise LabError(f"{problem.filename} can't be looked into ({problem.strerror}): let it be read") from problem
+
+
 def _no_mask(image: Path, name: str, masks: Path, mask_suffix: str) -> str:
     """Say that an image has no mask, and what would find it."""
     last = name.rpartition("/")[2]
-    for path in sorted(_below(masks)):
+    for path in sorted(below(masks)):
         stem = stem_of(path)
         if stem.startswith(last) and stem != last and suffix_of(path) in IMAGE_SUFFIXES:
             return f"{image} has no mask, but there is {path}: set data.mask_suffix={stem.removeprefix(last)}"

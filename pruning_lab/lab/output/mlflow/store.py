@@ -153,6 +153,11 @@ def why_not(error: Exception, uri: str) -> LabError:
     if is_full(error) or SQLITE_IS_FULL in str(error):
         database = sqlite_path(uri)
         mend = f"make room in {database.parent if database else 'its disk'}, or run with tracking=none"
+    elif sqlite_path(uri):
+        mend = (
+            "give a database in a folder that can be written, run with tracking=none, or keep everything for "
+            "task=upload with tracking.must_answer=false"
+        )
     else:
         mend = (
             "start that server, correct the address, run with tracking=none, or keep everything for task=upload with "
