@@ -52,8 +52,8 @@ In a fresh clone, once:
 
     python3 -m venv .venv && . .venv/bin/activate && pip install -e ".[export]"
 
-Gone through from a fresh clone on two CPU cores that other programs kept busy (a load of 10 to 13), with an installation
-of PyTorch for GPUs, the commands took:
+Gone through from a fresh clone on two CPU cores that other programs kept busy (a load of 10 to 13), with an
+installation of PyTorch for GPUs, the commands took:
 
 | command | time | of which computing |
 |---|--:|--:|
