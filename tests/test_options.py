@@ -23,7 +23,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.data import Augmentation, AugmentBy, Eyes, Loaders, SegmentationData
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.validation import Validation
-from pruning_lab.resources.latency import LatencyPlan
+from pruning_lab.resources.latency import LatencyPlan, Target
 from pruning_lab.resources.table import RESOURCES
 from pruning_lab.selection import Floors, Selection
 from pruning_lab.tasks.config import build, check_keys, fill_null, plain
@@ -57,6 +57,7 @@ CONTRACTS: dict[str, type | tuple[type, ...]] = {
     "model": nn.Module,
     "recovery": Recovery,
     "selection": Selection,
+    "target": Target,
     "validation": Validation,
 }
 """Group -> what its options build; those of other groups build something that is called."""

@@ -1,6 +1,7 @@
 """What the machine has: memory and processors. Knows no network, and imports nothing heavy."""
 
 import os
+import platform
 from pathlib import Path
 
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -27,3 +28,13 @@ def memory_bytes() -> int:
 def most_threads() -> int:
     """Threads or processes that may still be of use: four for each core, and never fewer than 64."""
     return max(64, 4 * (os.cpu_count() or 1))
+
+
+def processor() -> str:
+    """What the processor calls itself, as exactly as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # only Linux has it
+        return f"{platform.machine()} {platform.processor()}".strip()
+    told = dict.fromkeys(line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "model\t")))
+    return " ".join([platform.machine(), *told])

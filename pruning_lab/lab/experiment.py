@@ -23,7 +23,7 @@ from pruning_lab.lab.output.console import QuietReporter, Reporter
 from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.output.tracker import NoTracker, Opening, Sweep, Tracker
 from pruning_lab.lab.validation import Validation, Validator
-from pruning_lab.resources.latency import LatencyPlan
+from pruning_lab.resources.latency import LatencyPlan, Target
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.selection import Selection
 from pruning_lab.selection.stopping import StopRule
@@ -125,6 +125,7 @@ class PruningPart:
         compensation: repairs the network after each cut, before recovery.
         validation: how models are judged, and which one is kept.
         latency: when and how the model of a step is timed against the base.
+        target: where the network is going to run, for all that is told in milliseconds.
         max_steps: pruning steps at most, None for as many as the budget takes.
         verify: compare the first cut with the masked model on real images.
         check: rehearse every part on two images before the base is trained.
@@ -137,6 +138,7 @@ class PruningPart:
     validation: Validation
     compensation: Compensation = field(default_factory=NoCompensation)
     latency: LatencyPlan = field(default_factory=LatencyPlan)
+    target: Target = field(default_factory=Target)
     max_steps: int | None = None
     verify: bool = True
     check: bool = True
@@ -203,6 +205,14 @@ class Experiment:
     def example(self, batch: int = 1) -> Tensor:
         """Zeros of an input's size, float32 [batch, C, H, W], on the device of the run."""
         return self.data.example(batch).to(self.training.settings.device)
+
+    def target(self) -> Target:
+        """Where the network is going to run, with what was left open filled in from this run."""
+        settings, size = self.training.settings, self.data.example().shape[2:]
+        device = str(settings.device)
+        return self.pruning.target.filled(
+            device, settings.precision, settings.channels_last, size, torch.get_num_threads()
+        )
 
     def validator(self) -> Validator:
         """Measures models on this experiment's data."""

@@ -129,6 +129,7 @@ def _pruning_part(config: DictConfig) -> PruningPart:
         compensation=build(config.compensation),
         validation=build(config.validation),
         latency=build(config.latency),
+        target=build(config.target),
         max_steps=config.max_steps,
         verify=config.verify,
         check=config.check,

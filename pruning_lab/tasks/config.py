@@ -38,6 +38,7 @@ BUILT_EARLY = (
     "distillation",
     "validation",
     "latency",
+    "target",
     "tracking",
 )
 """Groups that are built once before any data is read, so that an impossible value is said at once."""
@@ -65,6 +66,7 @@ class LabConfig:
     distillation: Any = MISSING
     validation: Any = MISSING
     latency: Any = MISSING
+    target: Any = MISSING
     tracking: Any = MISSING
     name: str = MISSING
     seed: int = MISSING

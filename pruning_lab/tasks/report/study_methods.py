@@ -17,7 +17,7 @@ VARIED = ("importance", "seed", "stop", "task", *(f"validation.promise.{name}" f
 OF_THE_BASE = ("model", "data", "augmentation", "loss", "base", "drop_unused", "connections")
 """Settings that the hash of the base stands for, or that lead to the same base on another machine."""
 
-OF_THE_PLACE = ("name", "output_root", "bases", "returns", "tracking", "verify")
+OF_THE_PLACE = ("name", "output_root", "bases", "returns", "tracking", "verify", "target.cache")
 """Settings that no result depends on."""
 
 OF_THE_MACHINE = ("device", "threads", "deterministic", "latency", "loader.workers", "precision", "channels_last")

@@ -1,0 +1,97 @@
+"""Time as a function of channels, fitted to what was timed. Knows numbers alone.
+
+A layer with u channels in and v out takes about a + b u + c v + d u v, where u and v count in steps: kernels work on
+blocks of channels, and a block that is not full takes as long as a full one. What has to be put into blocks first costs
+by the channels that there are. All coefficients are costs, so none is negative (Lawson and Hanson 1974, NNLS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+LEAST_WEIGHT = 0.02
+"""Errors count relative to a time, or to this share of the longest one where it is shorter."""
+
+SMALL_ERROR = 0.03
+"""Relative errors below this count by their squares."""
+
+ROUNDS = 4
+"""Fits, each with the weights that follow from the one before."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The time of one shape of layer, in units of the reference.
+
+    Attributes:
+        scale: the most channels in and out that were timed.
+    """
+
+    coefficients: np.ndarray
+    scale: tuple[float, float]
+    step: int
+
+    def __call__(self, reads: np.ndarray, gives: np.ndarray) -> np.ndarray:
+        """Times, float64 [k], for channels in and out, [k] each."""
+        return _features(reads, gives, self.scale, self.step) @ self.coefficients
+
+
+def fitted(samples: Sequence[Sequence[float]], step: int) -> Curve:
+    """The curve through (channels in, channels out, time)."""
+    reads, gives, times = np.array(samples, dtype=float).T
+    scale = float(reads.max()), float(gives.max())
+    return Curve(solved(_features(reads, gives, scale, step), times), scale, step)
+
+
+def solved(features: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Coefficients, none negative, that come nearest to the times by relative error.
+
+    What misses by much counts by its size, and not by its square: a time that was disturbed draws a curve to itself
+    otherwise (iteratively reweighted least squares).
+    """
+    weight = 1 / np.maximum(times, LEAST_WEIGHT * times.max(initial=1e-12))
+    scale = np.maximum(np.abs(features).max(axis=0, initial=0), 1e-12)
+    columns, wanted = features / scale * weight[:, None], times * weight
+    trust = np.ones(len(times))
+    for _ in range(ROUNDS):
+        found, _ = nnls(columns * trust[:, None], wanted * trust)
+        trust = 1 / np.sqrt(np.maximum(np.abs(columns @ found - wanted), SMALL_ERROR))
+    return found / scale
+
+
+def _features(reads: np.ndarray, gives: np.ndarray, scale: tuple[float, float], step: int) -> np.ndarray:
+    reads, gives = np.asarray(reads, dtype=float), np.asarray(gives, dtype=float)
+    u, v = np.ceil(reads / step) * step / scale[0], np.ceil(gives / step) * step / scale[1]
+    not_full = (reads % step != 0) | (gives % step != 0)
+    columns = [np.ones_like(u), u, v, u * v, reads / scale[0], gives / scale[1], u * v * not_full]
+    return np.stack(columns, axis=-1)
+
+
+def step_of(widths: Sequence[int], times: Sequence[float], candidates: Sequence[int] = (2, 4, 8, 16, 32, 64)) -> int:
+    """The multiple at which time jumps: 1 where it grows smoothly.
+
+    Staircases have to come clearly nearer to the times than a line does; of those that do equally well the coarsest.
+    """
+    reads, seen = np.array(widths, dtype=float), np.array(times, dtype=float)
+
+    def miss(step: int) -> float:
+        blocks = np.ceil(reads / step) * step
+        features = np.stack([np.ones_like(reads), blocks, reads % step != 0], axis=1)
+        return float(np.abs(features @ solved(features, seen) / seen - 1).mean())
+
+    misses = {step: miss(step) for step in candidates}
+    least = min(misses.values())
+    if least > CLEARLY * miss(1):
+        return 1
+    return max(step for step, found in misses.items() if found <= ALIKE * least)
+
+
+CLEARLY = 0.85
+"""A staircase is seen where it misses the times by less than this share of what a line does."""
+
+ALIKE = 1.05
+"""Staircases that miss by no more than this times what the best one does are taken to be as good."""

@@ -1,0 +1,169 @@
+"""A network's operators by the rows of groups on which their sizes depend. Knows tapes; no times.
+
+It is read off the network that a run starts from, and keeps to that network's numbering of groups: `alive` says which
+of them a graph that was cut meanwhile still has, by the names of layers and the indices of filters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.build import Reading, read_graph
+from pruning_lab.graph.tracing.connections import Connections
+from pruning_lab.graph.tracing.flow import Application, applications, parameters_in
+from pruning_lab.graph.tracing.labelled import Labelled
+from pruning_lab.graph.tracing.tape import Step
+from pruning_lab.resources.latency.shapes import LAYERS, TRANSPOSED, channel_dim, kind_of, shape_of_layer
+
+CONSTANT = -1
+"""The row of a dimension that no cut changes; its length is 1, and the size stands in a coefficient."""
+
+
+@dataclass(frozen=True)
+class LayerOperator:
+    """An operator whose time is a function of the channels that it reads and gives.
+
+    Attributes:
+        layer: whose weight it applies.
+        shape: see `shapes.shape_of_layer`.
+        reads, gives: indices into `Operators.rows`.
+    """
+
+    layer: str
+    shape: str
+    reads: int
+    gives: int
+
+
+@dataclass(frozen=True)
+class Elements:
+    """`coefficient` x the lengths of `factors` elements go through operators of one kind."""
+
+    kind: str
+    coefficient: int
+    factors: tuple[int, ...]
+
+
+class Operators:
+    """All operators of a network.
+
+    Attributes:
+        layers: operators that apply a layer's weight.
+        elements: what goes through all others, by kind.
+        counts: kind -> how many operators of it there are.
+        rows: int64 arrays of group ids; negative for channels of no group.
+        groups: how many groups there are.
+    """
+
+    def __init__(self, model: nn.Module, inputs: tuple[Tensor, ...], graph: ChannelGraph, links: Connections | None):
+        """`graph`: of this very model, traced and not cut."""
+        found, reading = read_graph(model, inputs, links, split=graph.structure.split)
+        self.groups = len(found.prunable)
+        self.layers: list[LayerOperator] = []
+        self.elements: list[Elements] = []
+        self.counts: dict[str, int] = {}
+        self._filters = {name: row.numpy() for name, row in found.layers.items()}
+        self._group_of_label = reading.group_of_label.numpy()
+        self._numbers: dict[bytes, int] = {}
+        self.rows: list[np.ndarray] = []
+        self._read(reading)
+
+    def alive(self, graph: ChannelGraph) -> np.ndarray:
+        """Which groups a graph still has, bool [groups]."""
+        alive = np.zeros(self.groups, dtype=bool)
+        alive[self.ids(graph)] = True
+        return alive
+
+    def ids(self, graph: ChannelGraph) -> np.ndarray:
+        """The group, in this numbering, of each of a graph's groups, int64 [n_groups]."""
+        ids = np.zeros(len(graph), dtype=np.int64)
+        for name, row in graph.layers.items():
+            now = row.numpy()
+            ids[now[now >= 0]] = self._filters[name][graph.original[name].numpy()][now >= 0]
+        return ids
+
+    def lengths(self, alive: np.ndarray) -> np.ndarray:
+        """How many channels are left in every row, int64 [rows]."""
+        stays = np.append(alive, True)  # a negative id is a channel of no group
+        return np.array([stays[row].sum() for row in self.rows], dtype=np.int64)
+
+    def numbers_of_elements(self, lengths: np.ndarray) -> dict[str, float]:
+        """Kind -> elements that go through its operators."""
+        total: dict[str, float] = dict.fromkeys(self.counts, 0.0)
+        for one in self.elements:
+            total[one.kind] += one.coefficient * math.prod(int(lengths[factor]) for factor in one.factors)
+        return total
+
+    @property
+    def digest(self) -> str:
+        """A name for a network of these operators and widths."""
+        whole = self.lengths(np.ones(self.groups, dtype=bool))
+        told = [(one.shape, int(whole[one.reads]), int(whole[one.gives])) for one in self.layers]
+        return hashlib.sha256(repr((told, sorted(self.numbers_of_elements(whole).items()))).encode()).hexdigest()[:16]
+
+    def _read(self, reading: Reading) -> None:
+        tape = reading.tape
+        if tape is None:
+            return
+        constant = parameters_in(tape)
+        layers = applications(tape, constant)
+        totals: dict[tuple[str, tuple[int, ...]], int] = {}
+        for step in tape.steps:
+            kind = kind_of(step.target)
+            if not kind or step in constant:
+                continue
+            if step in layers and step.target in LAYERS:
+                self.layers.append(self._layer(layers[step], step, reading.values))
+                kind = "layer"  # what it gives out may have to be put in another order
+            self.counts[kind] = self.counts.get(kind, 0) + 1
+            for size, factors in self._sizes(step, reading.values, inputs=kind != "layer"):
+                totals[kind, factors] = totals.get((kind, factors), 0) + size
+        self.elements = [Elements(kind, size, factors) for (kind, factors), size in totals.items()]
+
+    def _layer(self, applied: Application, step: Step, values: Mapping[Step, Any]) -> LayerOperator:
+        weight = applied.weight.shapes
+        shape = shape_of_layer(applied.activation.shapes, weight, step.shapes, step.target in TRANSPOSED)
+        dim = channel_dim(weight)
+        ends = [self._row(values.get(one), one.shapes, dim) for one in (applied.activation, step)]
+        return LayerOperator(applied.layer, shape, *ends)
+
+    def _row(self, value: Any, shape: tuple[int, ...], dim: int) -> int:
+        """The number of the row along a dimension."""
+        labels = value.axes.get(dim % len(shape)) if isinstance(value, Labelled) else None
+        if labels is None:
+            return self._number(np.full(shape[dim], CONSTANT))
+        return self._number(self._group_of_label[labels.numpy()])
+
+    def _number(self, row: np.ndarray) -> int:
+        key = row.astype(np.int64).tobytes()
+        if key not in self._numbers:
+            self._numbers[key] = len(self.rows)
+            self.rows.append(row.astype(np.int64))
+        return self._numbers[key]
+
+    def _sizes(self, step: Step, values: Mapping[Step, Any], inputs: bool) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """(elements for one entry of each row, rows) of each tensor that an operator gives, and reads."""
+        for one in (step, *step.sources) if inputs else (step,):
+            found = values.get(one)
+            for place, fact in enumerate(one.facts()):
+                value = found[place] if isinstance(found, (list, tuple)) and place < len(found) else found
+                if isinstance(value, Labelled) and value.shape == fact.shape:
+                    factors = tuple(sorted(self._row(value, value.shape, dim) for dim in value.axes))
+                    rows = math.prod(len(self.rows[factor]) for factor in factors)
+                    yield math.prod(fact.shape) // max(rows, 1), factors
+                else:
+                    yield math.prod(fact.shape), ()
+
+
+def as_removed(alive: np.ndarray, ids: np.ndarray) -> Tensor:
+    """Which of a graph's groups are not alive, bool [n_groups]; `ids` as of `Operators.ids`."""
+    return torch.from_numpy(~alive[ids])
