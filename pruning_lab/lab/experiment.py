@@ -125,10 +125,11 @@ class PruningPart:
         compensation: repairs the network after each cut, before recovery.
         validation: how models are judged, and which one is kept.
         latency: when and how the model of a step is timed against the base.
-        target: where the network is going to run, for all that is told in milliseconds.
+        target: where the network is going to run, for all that is told in milliseconds; None predicts no latency.
         max_steps: pruning steps at most, None for as many as the budget takes.
         verify: compare the first cut with the masked model on real images.
         check: rehearse every part on two images before the base is trained.
+        timings: hash of a base -> what its latency is told with, see `lab.timing`; filled when it is first asked for.
     """
 
     importance: Importance
@@ -138,10 +139,11 @@ class PruningPart:
     validation: Validation
     compensation: Compensation = field(default_factory=NoCompensation)
     latency: LatencyPlan = field(default_factory=LatencyPlan)
-    target: Target = field(default_factory=Target)
+    target: Target | None = None
     max_steps: int | None = None
     verify: bool = True
     check: bool = True
+    timings: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class Experiment:
         """Where the network is going to run, with what was left open filled in from this run."""
         settings, size = self.training.settings, self.data.example().shape[2:]
         device = str(settings.device)
-        return self.pruning.target.filled(
+        return (self.pruning.target or Target()).filled(
             device, settings.precision, settings.channels_last, size, torch.get_num_threads()
         )
 

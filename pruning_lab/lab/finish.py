@@ -26,7 +26,7 @@ from pruning_lab.lab.saving import keep, size_on_disk
 from pruning_lab.lab.snapshots import Snapshot
 from pruning_lab.lab.state import RunState
 from pruning_lab.resources.latency import Latency, measure_in_turns
-from pruning_lab.resources.table import RESOURCES, column
+from pruning_lab.resources.table import MILLISECONDS, RESOURCES, column
 
 TIMED_PASSES = 51
 """Forward passes of base and pruned model, in turns, whose medians are the CPU latencies of the final table."""
@@ -74,7 +74,7 @@ def close(lab: Experiment, state: RunState, called: str = "pruned") -> dict[str,
 def compare(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], index: int, called: str) -> Cards:
     """Base and chosen model side by side; both are tested here, for the first and only time."""
     base_row, row = state.history[0], state.history[index]
-    fractions = {name: row[column(name)] for name in RESOURCES if column(name) in row}
+    fractions = {name: row[column(name)] for name in (*RESOURCES, MILLISECONDS) if column(name) in row}
     models = [state.base.cpu(), chosen.model.cpu()]
     base, pruned = measure_in_turns(models, lab.example().cpu(), repeats=TIMED_PASSES)
     return Cards(

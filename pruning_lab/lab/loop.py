@@ -25,6 +25,7 @@ from pruning_lab.lab.snapshots import Snapshots
 from pruning_lab.lab.start import announce, mark_done, set_threads, start_anew, tracked
 from pruning_lab.lab.state import RunState
 from pruning_lab.lab.step import Counted, cut_off, finish_step, heal, prove_cut, rest, validate
+from pruning_lab.lab.timing import model_of
 from pruning_lab.lab.weighing import costs_of
 from pruning_lab.resources.counting import measure
 from pruning_lab.selection.selection import Choice
@@ -150,7 +151,15 @@ def score(lab: Experiment, state: RunState) -> tuple[Tensor, Row]:
 def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
     """The groups that leave next; none, with a warning, where the floors forbid all."""
     selection, costs = lab.pruning.selection, costs_of(lab, state)
-    choice = selection(scores, state.graph, state.floors, lab.pruning.stop, state.original, measured=costs)
+    choice = selection(
+        scores,
+        state.graph,
+        state.floors,
+        lab.pruning.stop,
+        state.original,
+        measured=costs,
+        latency=model_of(lab, state),
+    )
     if not bool(choice.groups.any()):
         lab.output.reporter.warn(sentences.stuck(choice, state.unmet))
     return choice

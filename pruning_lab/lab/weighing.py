@@ -10,6 +10,7 @@ import torch
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.state import RunState
+from pruning_lab.lab.timing import time_on_target, timing_of
 from pruning_lab.resources.counting import measure
 from pruning_lab.resources.fractions import Fractions
 from pruning_lab.resources.latency import measure_in_turns
@@ -22,7 +23,8 @@ def weigh(lab: Experiment, state: RunState) -> tuple[frozenset[str], Row]:
     Latency is among them where it is due, where the stop rule asks for it, or where this network was timed before.
     """
     timed = state.timed
-    if not timed and lab.pruning.latency.is_due(state.step):
+    due = lab.pruning.latency.is_due(state.step) or lab.pruning.selection.wants_latency
+    if not timed and due:
         timed = time_against_base(lab, state)
     costs = _costs(lab, state, timed)
     unmet = lab.pruning.stop(costs)
@@ -41,9 +43,13 @@ def _costs(lab: Experiment, state: RunState, timed: Row) -> Fractions:
 def time_against_base(lab: Experiment, state: RunState) -> Row:
     """Measure the model's latency in turns with the base's, on the run's device, for every batch size of the plan.
 
+    A run that asks for latency, and so has a model of it, is timed on its target instead.
+
     Returns:
         columns of the history; `resources/latency_fraction` is the ratio of medians for the first batch size.
     """
+    if (timing := timing_of(lab, state)) is not None:
+        return time_on_target(lab, state, timing)
     started = time.perf_counter()
     plan, settings = lab.pruning.latency, lab.training.settings
     models = [settings.place(copy.deepcopy(state.base)), state.model]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from pruning_lab.resources.counting import Resources
-from pruning_lab.resources.table import COUNTED, MEASURED, column
+from pruning_lab.resources.table import COUNTED, MEASURED, MILLISECONDS, column
 
 Clock = Callable[[], Mapping[str, float]]
 """Measures; gives columns of the history, those of the measured fractions (`resources/latency_fraction`) among them."""
@@ -51,7 +51,7 @@ class Fractions(Mapping[str, float]):
         return row | {column(name): fraction for name, fraction in fractions.items()} | self._measured
 
     def __getitem__(self, resource: str) -> float:
-        if resource in MEASURED:
+        if resource in MEASURED or resource == MILLISECONDS:
             return self._measure()[column(resource)]
         if resource not in self._counted:
             self._counted |= self.now.fractions_of(self._original) | self._counted

@@ -6,6 +6,7 @@ Knows names alone: how a resource is counted is for `counting`, how it is measur
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 
 from pruning_lab.common.errors import LabError
@@ -63,6 +64,12 @@ COUNTED = tuple(row.name for row in TABLE.values() if row.counted)
 MEASURED = tuple(row.name for row in TABLE.values() if not row.counted)
 """Resources that only a run can tell."""
 
+MILLISECONDS = "latency_ms"
+"""A budget on latency in milliseconds, beside the one on its fraction; it is no resource of its own."""
+
+NOTHING_LEFT_OUT = {**dict.fromkeys(RESOURCES, 1.0), MILLISECONDS: math.inf}
+"""What a stop rule sees of a network of which nothing has left."""
+
 RANKED = tuple(row.name for row in TABLE.values() if row.ranked_by == row.name)
 """Resources of which it is known what each group would save; a ranking may prefer them."""
 
@@ -72,7 +79,7 @@ BY_LAYER = tuple(row.name for row in TABLE.values() if row.by_layer)
 
 def column(resource: str) -> str:
     """The history's name of the fraction of the original's that is left of a resource."""
-    return TABLE[resource].column
+    return "latency/ms" if resource == MILLISECONDS else TABLE[resource].column
 
 
 def check_resource(key: str, name: str) -> str:
@@ -81,7 +88,7 @@ def check_resource(key: str, name: str) -> str:
     Raises:
         LabError: it is not; `key` is where it stands in the config.
     """
-    if name in TABLE:
+    if name in TABLE or name == MILLISECONDS:
         return name
     near = difflib.get_close_matches(name, RESOURCES, n=1)
     hint = f"did you mean {key}.{near[0]}?" if near else f"use one of {', '.join(RESOURCES)}"

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.resources.table import COUNTED
+from pruning_lab.resources.table import COUNTED, RESOURCES
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a step has come: fractions of the original left at its start and now, groups at its start and removed.
 
-    Latency can't be told without a cut: as long as the step goes on, it is what it was at the start.
+    Latency within a step is predicted. Without a model of it, it is what it was at the start as long as the step lasts.
     """
 
     before: Mapping[str, float]
@@ -52,8 +52,8 @@ class ShareOf:
     """A fraction of one of the original's resources. If that one's budget is already met, of an unmet one's."""
 
     def __init__(self, resource: str, share: float) -> None:
-        if resource not in COUNTED:
-            raise LabError(f"selection.amount.resource={resource} must be one of {', '.join(COUNTED)}")
+        if resource not in RESOURCES:
+            raise LabError(f"selection.amount.resource={resource} must be one of {', '.join(RESOURCES)}")
         self.resource, self.share = resource, _share(share)
 
     def __call__(self, progress: Progress, unmet: frozenset[str]) -> bool:

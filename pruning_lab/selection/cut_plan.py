@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,8 +11,9 @@ from torch import Tensor
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources.counting import Resources, measure, memory_savings
 from pruning_lab.resources.fractions import Fractions
+from pruning_lab.resources.latency.model import LatencyModel
 from pruning_lab.resources.running_totals import Removal, RunningTotals
-from pruning_lab.resources.table import BY_LAYER, MEASURED, column
+from pruning_lab.resources.table import BY_LAYER, MEASURED, MILLISECONDS, column
 from pruning_lab.selection.rounding import Rounding
 
 
@@ -20,6 +22,7 @@ class CutPlan:
 
     Args:
         measured: fractions of what only a run can tell, of the model as it is; each is looked up when it is asked for.
+        latency: predicts how much less that becomes; without it, it stays what it was at the start.
 
     Attributes:
         chosen: bool [n_groups], all that were chosen.
@@ -28,13 +31,19 @@ class CutPlan:
         now: fractions of the original without those that will leave.
     """
 
-    def __init__(self, graph: ChannelGraph, original: Resources, measured: Mapping[str, float] | None) -> None:
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        original: Resources,
+        measured: Mapping[str, float] | None,
+        latency: LatencyModel | None = None,
+    ) -> None:
         self.totals = RunningTotals(graph)
         self.chosen = torch.zeros(len(graph), dtype=torch.bool)
         self.rounding: Rounding | None = None
         self._leaving = self.chosen.clone()
         self._takes_room: Tensor | None = None
-        self._graph, self._original, self._measured = graph, original, measured
+        self._graph, self._original, self._measured, self._latency = graph, original, measured, latency
         self.now = self._fractions(self._leaving)
 
     def add(self, removal: Removal) -> None:
@@ -64,9 +73,13 @@ class CutPlan:
         known = {}
         if self.rounding is None:  # then the totals are those of the groups that will leave
             known = {name: self.totals.totals[name] / max(self._original.counted(name) or 0, 1) for name in BY_LAYER}
-        clock = None if self._measured is None else self._clock
+        clock = None if self._measured is None else partial(self._clock, leaving)
         return Fractions(lambda: measure(self._graph, leaving), self._original, clock, known)
 
-    def _clock(self) -> dict[str, float]:
+    def _clock(self, leaving: Tensor) -> dict[str, float]:
+        """What was measured at the start of the step, less what the model of latency predicts to be saved by now."""
         measured = self._measured or {}
-        return {column(name): measured[name] for name in MEASURED if name in measured}
+        left = 1.0
+        if self._latency is not None and bool(leaving.any()):
+            left = self._latency.seconds(self._graph, leaving) / self._latency.seconds(self._graph)
+        return {column(name): measured[name] * left for name in (*MEASURED, MILLISECONDS) if name in measured}

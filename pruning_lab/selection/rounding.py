@@ -12,15 +12,20 @@ from torch import Tensor
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 
+AUTO = "auto"
+"""The multiple that the model of latency says."""
 
-def check_multiple(multiple: int) -> int:
-    """The multiple, if it is one.
+
+def check_multiple(multiple: int | str) -> int | str:
+    """The multiple, if it is one, or `auto`.
 
     Raises:
         LabError: it is no positive whole number.
     """
+    if multiple == AUTO:
+        return multiple
     if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
-        raise LabError(f"selection.round_to={multiple} must be a positive whole number; 8 suits most hardware")
+        raise LabError(f"selection.round_to={multiple} must be a positive whole number, or auto; 8 suits most hardware")
     return multiple
 
 

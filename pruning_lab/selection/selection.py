@@ -15,11 +15,13 @@ from torch import Tensor
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources.counting import Resources, savings_of
-from pruning_lab.resources.table import RANKED, RESOURCES, TABLE
+from pruning_lab.resources.latency.model import LatencyModel
+from pruning_lab.resources.table import MEASURED, NOTHING_LEFT_OUT, RANKED, TABLE
 from pruning_lab.selection.amounts import Amount, Progress
+from pruning_lab.selection.blocks import latency_blocks
 from pruning_lab.selection.cut_plan import CutPlan
 from pruning_lab.selection.floors import LayerFloors
-from pruning_lab.selection.rounding import Rounding, check_multiple
+from pruning_lab.selection.rounding import AUTO, Rounding, check_multiple
 from pruning_lab.selection.stopping import StopRule
 
 
@@ -43,14 +45,18 @@ class Choice:
 class Selection:
     """Lowest rank leaves first. Ranked per saving, a group that would save nothing does not leave.
 
+    Where latency is preferred, groups leave in blocks that reach the next width at which a layer is faster (`blocks`).
+
     Args:
         amount: when a step has removed enough: `Groups`, `ShareOfGroups`, `ShareOf`, `ShareOfRemaining`, or a callable
             like them.
-        prefer: how much each resource matters, `{flops: a, weights: b, memory: c}`.
+        prefer: how much each resource matters, `{flops: a, weights: b, memory: c, latency: d}`. With d above 0 ranks
+            are per saving in any case.
         per_saving: rank by score over the preferred saving, instead of by score alone. While only some of several
-            budgets are unmet, ranks are always per saving of those: for latency, which can't be told without running,
-            of FLOPs.
-        round_to: every layer keeps a multiple of so many filters, or as many as it had in the original.
+            budgets are unmet, ranks are always per saving of those: for latency, where no model of it is given, of
+            FLOPs.
+        round_to: every layer keeps a multiple of so many filters, or as many as it had in the original; `auto`: of
+            as many as the model of latency says, 1 without one.
     """
 
     def __init__(
@@ -58,17 +64,26 @@ class Selection:
         amount: Amount,
         prefer: Mapping[str, float] | None = None,
         per_saving: bool = False,
-        round_to: int = 1,
+        round_to: int | str = 1,
     ) -> None:
         self.amount = amount
         self.prefer = {"flops": 1.0, "weights": 0.0, **(prefer or {})}
         self.per_saving = per_saving
         self.round_to = check_multiple(round_to)
-        unknown = set(self.prefer) - set(RANKED)
+        unknown = set(self.prefer) - {*RANKED, *MEASURED}
         if unknown:
-            raise LabError(f"selection.prefer.{min(unknown)} is not known; use {', '.join(RANKED)}")
+            raise LabError(f"selection.prefer.{min(unknown)} is not known; use {', '.join((*RANKED, *MEASURED))}")
         if min(self.prefer.values()) < 0 or sum(self.prefer.values()) <= 0:
             raise LabError("selection.prefer needs weights that are not negative, and one that is positive")
+
+    @property
+    def wants_latency(self) -> bool:
+        """Whether it chooses by milliseconds."""
+        return (
+            self.prefer.get("latency", 0) > 0
+            or self.round_to == AUTO
+            or getattr(self.amount, "resource", "") in MEASURED
+        )
 
     def __call__(
         self,
@@ -78,6 +93,7 @@ class Selection:
         stop: StopRule,
         original: Resources,
         measured: Mapping[str, float] | None = None,
+        latency: LatencyModel | None = None,
     ) -> Choice:
         """Choose groups.
 
@@ -85,37 +101,74 @@ class Selection:
             scores: float [n_groups], higher is worth more; a group of infinite score stays.
             original: resources of the base.
             measured: fractions of what only a run can tell, of the model as it is.
+            latency: predicts the latency of what is left.
         """
-        plan = CutPlan(graph, original, measured)
+        plan = CutPlan(graph, original, measured, latency)
         start, unmet = plan.now, stop(plan.now)
-        preference, steered = self._preference(unmet, stop)
-        wanted = {name: much for name, much in preference.items() if much > 0} if self.per_saving or steered else {}
+        preference, steered = self._preference(unmet, stop, latency is not None)
+        by_saving = self.per_saving or steered or preference.get("latency", 0) > 0
+        wanted = {name: much for name, much in preference.items() if much > 0} if by_saving else {}
         peaks_alone = bool(wanted) and all(TABLE[name].peak for name in wanted)
-        ranks = _ranks(scores, graph, wanted, original)
-        order = ranks.argsort(stable=True)
-        if self.round_to > 1:
-            plan.rounding = Rounding(graph, self.round_to, order)
+        blocks = _blocks(scores, graph, floors, wanted, original, latency)
+        multiple = (1 if latency is None else latency.step) if self.round_to == AUTO else int(self.round_to)
+        if multiple > 1:
+            plan.rounding = Rounding(graph, multiple, _in_order(blocks, len(graph)))
         bound: dict[str, None] = {}
-        for group in order[(graph.prunable & (ranks < torch.inf))[order]].tolist():
+        for block in blocks:
             if not stop(plan.now) or self.amount(Progress(start, plan.now, len(graph), plan.count), unmet):
                 break
-            if peaks_alone and not plan.takes_room(group):
-                continue
-            removal = plan.totals.without(group)
-            layer = floors.binding(removal)
-            if layer is None:
-                plan.add(removal)
-            else:
-                bound[layer] = None
+            for group in block:
+                if peaks_alone and not plan.takes_room(group):
+                    continue
+                removal = plan.totals.without(group)
+                layer = floors.binding(removal)
+                if layer is None:
+                    plan.add(removal)
+                else:
+                    bound[layer] = None
         groups = plan.leaving()
         return Choice(groups, preference, tuple(bound), int(plan.chosen.sum() - groups.sum()))
 
-    def _preference(self, unmet: frozenset[str], stop: StopRule) -> tuple[Mapping[str, float], bool]:
-        """How much each resource matters in this step, and whether unmet budgets decided that."""
-        if not unmet or stop(dict.fromkeys(RESOURCES, 1.0)) == unmet:
+    def _preference(self, unmet: frozenset[str], stop: StopRule, timed: bool) -> tuple[Mapping[str, float], bool]:
+        """How much each resource matters in this step, and whether unmet budgets decided that.
+
+        Args:
+            timed: there is a model of latency.
+        """
+        if not unmet or stop(NOTHING_LEFT_OUT) == unmet:
             return self.prefer, False
-        wanted = {TABLE[resource].ranked_by for resource in unmet}
+        wanted = {resource if timed and resource in MEASURED else TABLE[resource].ranked_by for resource in unmet}
         return {**dict.fromkeys(self.prefer, 0.0), **dict.fromkeys(sorted(wanted), 1.0)}, True
+
+
+def _blocks(
+    scores: Tensor,
+    graph: ChannelGraph,
+    floors: LayerFloors,
+    wanted: Mapping[str, float],
+    original: Resources,
+    latency: LatencyModel | None,
+) -> list[list[int]]:
+    """Groups that may leave, those first that leave first: in blocks where latency is wanted, else each alone.
+
+    Where no block saves time, as all layers are in the middle of a step, they leave one by one as if it were FLOPs.
+    """
+    if latency is not None and wanted.get("latency", 0) > 0:
+        others = {name: much for name, much in wanted.items() if name not in MEASURED}
+        besides = _savings(graph, others, original).numpy() if others else None
+        found = latency_blocks(scores, graph, floors, latency, wanted["latency"], besides)
+        if found:
+            return found
+    named = {name if name in RANKED else TABLE[name].ranked_by: much for name, much in wanted.items()}
+    ranks = _ranks(scores, graph, named, original)
+    order = ranks.argsort(stable=True)
+    return [[group] for group in order[(graph.prunable & (ranks < torch.inf))[order]].tolist()]
+
+
+def _in_order(blocks: list[list[int]], count: int) -> Tensor:
+    """All group ids, those of the blocks first."""
+    chosen = dict.fromkeys(group for block in blocks for group in block)
+    return torch.tensor([*chosen, *(group for group in range(count) if group not in chosen)])
 
 
 def _ranks(scores: Tensor, graph: ChannelGraph, preference: Mapping[str, float], original: Resources) -> Tensor:
@@ -125,7 +178,13 @@ def _ranks(scores: Tensor, graph: ChannelGraph, preference: Mapping[str, float],
     """
     if not preference:
         return scores.double()
+    saving = _savings(graph, preference, original)
+    return torch.where(saving > 0, scores.double() / saving, torch.inf)
+
+
+def _savings(graph: ChannelGraph, preference: Mapping[str, float], original: Resources) -> Tensor:
+    """The preferred fraction of the original that each group alone would save, float64 [n_groups]."""
     saving = torch.zeros(len(graph), dtype=torch.float64)
     for name, matters in preference.items():
         saving += matters * savings_of(graph, name) / (original.counted(name) or 1)
-    return torch.where(saving > 0, scores.double() / saving, torch.inf)
+    return saving

@@ -8,22 +8,30 @@ so in its attribute `one_is_enough`; without that attribute all of them count.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from pruning_lab.common.errors import LabError
-from pruning_lab.resources.table import RESOURCES, check_resource
+from pruning_lab.resources.table import MILLISECONDS, RESOURCES, check_resource
 
 StopRule = Callable[[Mapping[str, float]], frozenset[str]]
 
 
 class Budget:
-    """Met when one resource is at most a fraction of the original's; for latency, of the base's, timed in turns."""
+    """Met when one resource is at most a fraction of the original's; for latency, of the base's, timed in turns.
+
+    Args:
+        fraction: for `latency_ms` it is no fraction, but milliseconds.
+    """
 
     one_is_enough = False
 
     def __init__(self, resource: str, fraction: float) -> None:
         self.resource, self.fraction = check_resource("stop", resource), float(fraction)
-        if not 0 < fraction <= 1:
+        if resource == MILLISECONDS:
+            if not 0 < fraction < math.inf:
+                raise LabError(f"stop.{resource}={fraction} must be a positive number of milliseconds")
+        elif not 0 < fraction <= 1:
             raise LabError(
                 f"stop.{resource}={fraction} must be a fraction of the original in (0, 1]; for 25 % write 0.25"
             )
@@ -36,7 +44,8 @@ class Budget:
                 f"stop.{self.resource}: the {self.resource} of this model can't be told; set a budget on another "
                 f"resource, one of {', '.join(RESOURCES)}"
             ) from None
-        return frozenset({self.resource} if left > self.fraction else ())
+        unmet = "latency" if self.resource == MILLISECONDS else self.resource
+        return frozenset({unmet} if left > self.fraction else ())
 
 
 class All:

@@ -23,7 +23,7 @@ from pruning_lab.importance import Importance
 from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
 from pruning_lab.lab.output.console import ConsoleReporter
 from pruning_lab.lab.output.history import SUMMARY
-from pruning_lab.resources.table import RESOURCES
+from pruning_lab.resources.table import MILLISECONDS, RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
 from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain, signature_of, write_config
 from pruning_lab.tasks.naming import ordered, run_name, sweep_of, typed_for
@@ -184,7 +184,7 @@ def fill_from_data(config: DictConfig, data: SegmentationData) -> None:
             "or choose the images' channels by data.channels"
         )
     fill_null(config.loss, ignore_index=data.ignore_index)
-    for resource in RESOURCES:
+    for resource in (*RESOURCES, MILLISECONDS):
         if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
             fill_null(config.validation.promise, **{resource: config.stop[resource]})
     fill_null(config.validation.promise, either=bool(getattr(build(config.stop), "one_is_enough", False)))

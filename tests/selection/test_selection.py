@@ -200,7 +200,7 @@ def test_no_layer_ever_loses_its_last_filter() -> None:
         (lambda: Groups(0), "count"),
         (lambda: ShareOf("flop", 0.1), "flop"),
         (lambda: ShareOf("flops", 5), "0.02"),
-        (lambda: Selection(Groups(1), {"latency": 1.0}), "latency"),
+        (lambda: Selection(Groups(1), {"bytes": 1.0}), "bytes"),
         (lambda: Selection(Groups(1), {"flops": 0.0}), "positive"),
     ],
 )

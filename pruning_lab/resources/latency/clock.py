@@ -92,25 +92,32 @@ class Clock:
         ordered = sorted(self.references)
         return ordered[len(ordered) // 10]
 
-    def in_turns(self, works: Sequence[Work], rounds: int = 3, tries: int = 2) -> list[Reading]:
+    def in_turns(
+        self, works: Sequence[Work], rounds: int = 3, tries: int = 2, spend: float | None = None
+    ) -> list[Reading]:
         """Time several things, in rounds, each after a run that warms it up; what spreads is timed again.
 
         Args:
+            spend: seconds of one visit, see `visit`.
             tries: more rounds at most, for those that spread by more than `SPREAD`.
         """
         times: list[list[float]] = [[] for _ in works]
         for turn in range(rounds + tries):
             for place, work in enumerate(works):
                 if turn < rounds or Reading.of(times[place]).spread > SPREAD:
-                    times[place] += self.visit(work)
+                    times[place] += self.visit(work, spend)
         return [Reading.of(each) for each in times]
 
-    def visit(self, work: Work) -> list[float]:
-        """Warm work up, and time it: each run in units of the reference before and after it; short work more often."""
+    def visit(self, work: Work, spend: float | None = None) -> list[float]:
+        """Warm work up, and time it: each run in units of the reference before and after it; short work more often.
+
+        Args:
+            spend: as many runs as fit in so many seconds, from `FEWEST` to `MOST` of them; None: `SPENT`.
+        """
         work()
         found: list[float] = []
         before, spent = self.reference(), 0.0
-        while len(found) < FEWEST or (spent < SPENT and len(found) < MOST):
+        while len(found) < FEWEST or (spent < (SPENT if spend is None else spend) and len(found) < MOST):
             took = self.seconds(work)
             spent += took
             after = self.reference()

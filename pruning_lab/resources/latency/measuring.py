@@ -197,7 +197,7 @@ def _joined(one: Times, other: Times) -> Times:
     return Times(one.step or other.step, one.unit or other.unit, layers, [*one.passes, *other.passes])
 
 
-PROBED = range(17, 65)
+PROBED = range(25, 65)
 """Widths of the layer in the middle of the network that looks for steps."""
 
 
@@ -205,7 +205,7 @@ def find_step(target: Target, clock: Clock) -> int:
     """The multiple of channels at which time jumps on a target: 1 where it does not."""
     example = torch.randn(1, 64, 32, 32, generator=torch.Generator().manual_seed(0)).to(str(target.device))
     works: list[Ready] = [prepare(_probe(width), example, target) for width in PROBED]
-    readings = clock.in_turns([ready.run for ready in works], rounds=3, tries=1)
+    readings = clock.in_turns([ready.run for ready in works], rounds=2, tries=0, spend=0.01)
     return step_of(list(PROBED), [reading.time for reading in readings])
 
 

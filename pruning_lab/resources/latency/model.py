@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,7 +46,7 @@ class LatencyModel:
             for shape in {one.shape for one in operators.layers}
             if shape in times.layers
         }
-        self._rest = _Rest(times.passes)
+        self._rest = _Rest(times.passes, operators)
         self._scale = np.array([1.0, 1.0, 0.0])
         self.error = self._calibrate(times.of(operators.digest))
 
@@ -62,8 +62,12 @@ class LatencyModel:
         return self.seconds_at(self.operators.lengths(alive))
 
     def seconds_at(self, lengths: np.ndarray) -> float:
-        """The same by the length of every row of `Operators.rows`."""
-        return float(self._parts(lengths) @ self._scale) * self.unit
+        """The same by the length of every row of `Operators.rows`, int64 [rows]."""
+        return float(self.seconds_of(lengths[None])[0])
+
+    def seconds_of(self, lengths: np.ndarray) -> np.ndarray:
+        """The same for several networks at once, int64 [k, rows] -> float64 [k]."""
+        return self._parts(lengths) @ self._scale * self.unit
 
     @cached_property
     def whole(self) -> float:
@@ -81,27 +85,39 @@ class LatencyModel:
                 int(lengths[one.gives]),
                 time * self._scale[0] * self.unit,
             )
-            for one, time in zip(self.operators.layers, self.layer_times(lengths), strict=True)
+            for one, time in zip(self.operators.layers, self._layer_times(lengths[None])[0].tolist(), strict=True)
         ]
 
-    def layer_times(self, lengths: np.ndarray) -> list[float]:
-        """Times of the layers' operators, not calibrated yet."""
-        return [
-            float(self.curves[one.shape](lengths[one.reads], lengths[one.gives])) if one.shape in self.curves else 0.0
-            for one in self.operators.layers
-        ]
+    def _layer_times(self, lengths: np.ndarray) -> np.ndarray:
+        """Times of the layers' operators, not calibrated yet, float64 [k, layers]."""
+        found = np.zeros((len(lengths), len(self.operators.layers)))
+        for shape, (places, reads, gives) in self._by_shape.items():
+            found[:, places] = self.curves[shape](lengths[:, reads], lengths[:, gives])
+        return found
+
+    @cached_property
+    def _by_shape(self) -> dict[str, tuple[list[int], list[int], list[int]]]:
+        """Shape -> the operators that have it, and the rows that they read and give."""
+        found: dict[str, tuple[list[int], list[int], list[int]]] = {}
+        for place, one in enumerate(self.operators.layers):
+            if one.shape in self.curves:
+                for part, value in zip(
+                    found.setdefault(one.shape, ([], [], [])), (place, one.reads, one.gives), strict=True
+                ):
+                    part.append(value)
+        return found
 
     def _parts(self, lengths: np.ndarray) -> np.ndarray:
-        """Layers, the rest, and 1: what the calibration weighs."""
-        rest = self._rest(self.operators.numbers_of_elements(lengths), self.operators.counts)
-        return np.array([sum(self.layer_times(lengths)), rest, 1.0])
+        """Layers, the rest, and 1: what the calibration weighs, float64 [k, 3]."""
+        layers = self._layer_times(lengths).sum(axis=1)
+        return np.stack([layers, self._rest(lengths), np.ones(len(lengths))], axis=1)
 
     def _calibrate(self, passes: Sequence[Pass]) -> float:
         """Weigh the parts so that they come nearest to whole networks; returns the error that is left."""
         if not passes:
             return float("nan")
         totals = np.array([one.total for one in passes])
-        parts = np.array([self._parts(np.array(one.lengths)) for one in passes])
+        parts = self._parts(np.array([one.lengths for one in passes]))
         if len(passes) >= FEW:
             self._scale = solved(parts, totals)
         else:
@@ -116,23 +132,31 @@ FEW = 4
 class _Rest:
     """The time of all that is no layer: so much for each operator and for each element, by kind."""
 
-    def __init__(self, passes: Sequence[Pass]) -> None:
-        self._kinds: dict[str, np.ndarray] = {}
-        told = sorted({kind for one in passes for kind in one.rest if kind})
-        for kind in told:
+    def __init__(self, passes: Sequence[Pass], operators: Operators) -> None:
+        self._constant = 0.0
+        each: dict[str, float] = {}
+        for kind in sorted({kind for one in passes for kind in one.rest if kind}):
             known = [one for one in passes if kind in one.rest]
-            features = [[one.counts.get(kind, 0), one.elements.get(kind, 0.0)] for one in known]
-            self._kinds[kind] = solved(np.array(features), np.array([one.rest[kind] for one in known]))
-        whole = [one for one in passes if "" in one.rest]
-        self._all = sorted({kind for one in whole for kind in one.elements})
-        self._each = np.zeros(len(self._all) + 1)
+            features = np.array([[one.counts.get(kind, 0), one.elements.get(kind, 0.0)] for one in known])
+            for_one, for_element = solved(features, np.array([one.rest[kind] for one in known]))
+            self._constant += for_one * operators.counts.get(kind, 0)
+            each[kind] = each.get(kind, 0.0) + for_element
+        whole = [one for one in passes if "" in one.rest]  # the runtime does not tell which operators these were
         if whole:
-            rows = np.array([self._row(one.elements) for one in whole])
-            self._each = solved(rows, np.array([one.rest[""] for one in whole]))
+            kinds = sorted({kind for one in whole for kind in one.elements})
+            features = np.array([[1.0, *(one.elements.get(kind, 0.0) for kind in kinds)] for one in whole])
+            constant, *for_elements = solved(features, np.array([one.rest[""] for one in whole]))
+            self._constant += constant
+            for kind, for_element in zip(kinds, for_elements, strict=True):
+                each[kind] = each.get(kind, 0.0) + for_element
+        self._products: dict[tuple[int, ...], float] = {}
+        for one in operators.elements:
+            cost = one.coefficient * each.get(one.kind, 0.0)
+            self._products[one.factors] = self._products.get(one.factors, 0.0) + cost
 
-    def __call__(self, elements: Mapping[str, float], counts: Mapping[str, int]) -> float:
-        known = [np.array([counts.get(kind, 0), elements.get(kind, 0.0)]) @ c for kind, c in self._kinds.items()]
-        return float(sum(known) + self._row(elements) @ self._each)
-
-    def _row(self, elements: Mapping[str, float]) -> np.ndarray:
-        return np.array([1.0, *(elements.get(kind, 0.0) for kind in self._all)])
+    def __call__(self, lengths: np.ndarray) -> np.ndarray:
+        """Times, float64 [k], by the lengths of all rows, [k, rows]."""
+        total = np.full(len(lengths), self._constant)
+        for factors, cost in self._products.items():
+            total += cost * np.prod(lengths[:, factors], axis=1)
+        return total

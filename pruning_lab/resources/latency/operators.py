@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,18 @@ class Operators:
 
     def lengths(self, alive: np.ndarray) -> np.ndarray:
         """How many channels are left in every row, int64 [rows]."""
-        stays = np.append(alive, True)  # a negative id is a channel of no group
-        return np.array([stays[row].sum() for row in self.rows], dtype=np.int64)
+        return self._fixed + np.rint(alive.astype(np.float32) @ self.occurrences).astype(np.int64)
+
+    @cached_property
+    def occurrences(self) -> np.ndarray:
+        """How often each group occurs in each row, float32 [groups, rows]."""
+        counts = [np.bincount(row[row >= 0], minlength=self.groups) for row in self.rows]
+        return np.stack(counts, axis=1).astype(np.float32) if counts else np.zeros((self.groups, 0), dtype=np.float32)
+
+    @cached_property
+    def _fixed(self) -> np.ndarray:
+        """Channels of no group in each row."""
+        return np.array([(row < 0).sum() for row in self.rows], dtype=np.int64)
 
     def numbers_of_elements(self, lengths: np.ndarray) -> dict[str, float]:
         """Kind -> elements that go through its operators."""
