@@ -16,14 +16,16 @@ AUTO = "auto"
 """The multiple that the model of latency says."""
 
 
-def check_multiple(multiple: int | str) -> int | str:
-    """The multiple, if it is one, or `auto`.
+def check_multiple(multiple: int | str | None) -> int | str:
+    """The multiple, if it is one, or `auto`; 1 where none is given.
 
     Raises:
         LabError: it is no positive whole number.
     """
+    if multiple is None:
+        return 1
     if multiple == AUTO:
-        return multiple
+        return AUTO
     if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
         raise LabError(f"selection.round_to={multiple} must be a positive whole number, or auto; 8 suits most hardware")
     return multiple

@@ -56,7 +56,7 @@ class Selection:
             budgets are unmet, ranks are always per saving of those: for latency, where no model of it is given, of
             FLOPs.
         round_to: every layer keeps a multiple of so many filters, or as many as it had in the original; `auto`: of
-            as many as the model of latency says, 1 without one.
+            as many as the model of latency says, 1 without one; None: of 1.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Selection:
         amount: Amount,
         prefer: Mapping[str, float] | None = None,
         per_saving: bool = False,
-        round_to: int | str = 1,
+        round_to: int | str | None = None,
     ) -> None:
         self.amount = amount
         self.prefer = {"flops": 1.0, "weights": 0.0, **(prefer or {})}

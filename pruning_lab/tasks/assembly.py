@@ -23,6 +23,7 @@ from pruning_lab.importance import Importance
 from pruning_lab.lab.experiment import DataPart, Experiment, ModelPart, OutputPart, PruningPart, TrainingPart
 from pruning_lab.lab.output.console import ConsoleReporter
 from pruning_lab.lab.output.history import SUMMARY
+from pruning_lab.resources.latency import Target
 from pruning_lab.resources.table import MILLISECONDS, RESOURCES
 from pruning_lab.surgery.unused import WithoutUnused
 from pruning_lab.tasks.config import build, fill_null, find, flat_parameters, plain, signature_of, write_config
@@ -184,10 +185,23 @@ def fill_from_data(config: DictConfig, data: SegmentationData) -> None:
             "or choose the images' channels by data.channels"
         )
     fill_null(config.loss, ignore_index=data.ignore_index)
+    fill_rounding(config)
     for resource in (*RESOURCES, MILLISECONDS):
         if OmegaConf.is_dict(config.stop) and config.stop.get(resource) is not None:
             fill_null(config.validation.promise, **{resource: config.stop[resource]})
     fill_null(config.validation.promise, either=bool(getattr(build(config.stop), "one_is_enough", False)))
+
+
+ON_CUDA = 8
+"""The multiple of filters that GPUs' matrix units want, in 16-bit types and TF32."""
+
+
+def fill_rounding(config: DictConfig) -> None:
+    """Widths suit the target's device, unless the config says otherwise."""
+    target: Target = build(config.target) or Target()
+    on_cpu = target.runtime == "onnxruntime"
+    device = "cpu" if on_cpu else str(resolve_device(target.device or config.device))
+    fill_null(config.selection, round_to=ON_CUDA if device.startswith("cuda") else 1)
 
 
 def connections_of(config: DictConfig) -> Connections | None:

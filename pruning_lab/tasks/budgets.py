@@ -16,7 +16,7 @@ from pruning_lab.common.marks import DONE, write_mark
 from pruning_lab.lab.output.run_folder import HYDRA_FOLDER
 from pruning_lab.lab.output.tracker import Sweep
 from pruning_lab.lab.several_budgets import prune_to_each
-from pruning_lab.resources.table import COUNTED
+from pruning_lab.resources.table import RESOURCES
 from pruning_lab.tasks.assembly import fill_from_data, prepared_data
 from pruning_lab.tasks.config import write_config
 from pruning_lab.tasks.naming import sweep_of, typed_for
@@ -35,7 +35,7 @@ def budgets(config: DictConfig, folder: Path, choices: Mapping[str, Any], limits
             one, as if it had been run alone.
 
     Raises:
-        LabError: `stop` limits several resources, or one that has to be measured; their steps can't be shared.
+        LabError: `stop` limits several resources, or milliseconds; their steps can't be shared.
     """
     name = _resource(config)
     if not limits or not all(0 < limit <= 1 for limit in limits):
@@ -56,9 +56,9 @@ def budgets(config: DictConfig, folder: Path, choices: Mapping[str, Any], limits
 
 
 def _resource(config: DictConfig) -> str:
-    names = [str(key) for key in config.stop if not str(key).startswith("_")]
-    if len(names) != 1 or names[0] not in COUNTED:
-        raise LabError("task=budgets needs one resource that is counted: use stop=flops, stop=weights or stop=memory")
+    names = [str(key) for key, limit in config.stop.items() if not str(key).startswith("_") and limit is not None]
+    if len(names) != 1 or names[0] not in RESOURCES:
+        raise LabError("task=budgets needs one resource: use stop=flops, stop=weights, stop=memory or stop=latency")
     return names[0]
 
 

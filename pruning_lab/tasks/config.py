@@ -66,7 +66,7 @@ class LabConfig:
     distillation: Any = MISSING
     validation: Any = MISSING
     latency: Any = MISSING
-    target: Any = MISSING
+    target: Any = None
     tracking: Any = MISSING
     name: str = MISSING
     seed: int = MISSING

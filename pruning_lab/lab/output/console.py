@@ -145,7 +145,7 @@ class QuietReporter:
 def step_text(row: Mapping[str, float]) -> str:
     """One line for a history row, in columns; what the row lacks is left out."""
     parts = [f"step {row['step']:3.0f}" if row["step"] else "base    "]
-    for resource in TABLE.values():
+    for resource in sorted(TABLE.values(), key=lambda one: one.counted):  # what was measured comes first
         if resource.in_step_line and (fraction := row.get(resource.column)) is not None:
             parts.append(f"{resource.spelled} {units.percent(fraction):>7}")
     if "val/iou" in row:

@@ -18,7 +18,7 @@ from pruning_lab.lab.output.history import History, Row
 from pruning_lab.lab.output.run_folder import UNKNOWN, Run, budget_text, choice_of, data_name, read_config, shortest
 from pruning_lab.lab.output.tables import before_after_rows
 from pruning_lab.lab.output.widths import LayerWidth, read_widths
-from pruning_lab.resources.table import column, spelled
+from pruning_lab.resources.table import MILLISECONDS, column, spelled
 
 OF_CLASS = "val/iou/"
 MOST_CLASSES = 10
@@ -32,9 +32,10 @@ COLUMNS = {
     "step": ("step", lambda value: f"{value:g}"),
     "val/iou": ("IoU", lambda value: units.percent(value, 2)),
     "val/iou_before_recovery": ("right after the cut", lambda value: units.percent(value, 2)),
+    column(MILLISECONDS): (spelled("latency"), units.milliseconds),
+    column("latency"): (spelled("latency"), units.percent),
     column("flops"): (spelled("flops"), units.percent),
     column("weights"): (spelled("weights"), units.percent),
-    column("latency"): (spelled("latency"), units.percent),
     "selection/groups_removed": ("groups removed", lambda value: f"{value:g}"),
     "cost/recovery_epochs": ("epochs", lambda value: f"{value:g}"),
     "cost/score_seconds": ("scoring", units.duration),

@@ -13,9 +13,9 @@ from pruning_lab.lab.output.card import Card
 def before_after_rows(base: Card, pruned: Card) -> list[dict[str, str]]:
     """One row per quantity: its name, both models' values, and what changed, ready to be read."""
     return [
+        _cost("CPU latency", base.latency_ms, pruned.latency_ms, units.milliseconds),
         _cost("MACs", base.macs, pruned.macs, units.count),
         _cost("weights", base.weights, pruned.weights, units.count),
-        _cost("CPU latency", base.latency_ms, pruned.latency_ms, units.milliseconds),
         _score("validation IoU", base.val_iou, pruned.val_iou),
         _score("test IoU", base.test_iou, pruned.test_iou),
         _score("test Dice", base.test_dice, pruned.test_dice),

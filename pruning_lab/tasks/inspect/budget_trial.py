@@ -19,7 +19,8 @@ from pruning_lab.importance import Importance, Uniform, score
 from pruning_lab.resources.counting import measure
 from pruning_lab.resources.fractions import Fractions
 from pruning_lab.resources.latency import measure_in_turns
-from pruning_lab.resources.table import RESOURCES, column
+from pruning_lab.resources.latency.model import LatencyModel
+from pruning_lab.resources.table import MILLISECONDS, RESOURCES, column
 from pruning_lab.selection.floors import LayerFloors
 from pruning_lab.selection.selection import Selection
 from pruning_lab.selection.stopping import StopRule
@@ -58,25 +59,31 @@ def try_budget(
     selection: Selection,
     stop: StopRule,
     importance: Importance,
+    latency: LatencyModel | None = None,
 ) -> BudgetFacts:
     """Prune a copy until the budget is met or floors forbid more.
 
     Args:
         image: float32 [1, C, H, W]; latency is measured on it, if the stop rule asks for latency.
         importance: ranks the groups; uniform shares of all layers stand in if it needs images.
+        latency: predicts it; without it latency is measured.
     """
     whole, pruned, graph = graph, copy_of(model), copy.copy(graph)
     original = measure(whole)
     chosen, bound, steps = importance, tuple[str, ...](), 0
-    costs = Fractions(original, original, lambda: _latency_left(model, pruned, image))
+
+    def clock() -> dict[str, float]:
+        return _latency_left(model, pruned, image) if latency is None else _latency_predicted(latency, graph)
+
+    costs = Fractions(original, original, clock)
     while unmet := stop(costs):
         importance, scores = _scores(importance, pruned, graph)
-        choice = selection(scores, graph, floors, stop, original, measured=costs)
+        choice = selection(scores, graph, floors, stop, original, measured=costs, latency=latency)
         if not bool(choice.groups.any()):
             bound = choice.bound
             break
         cut(pruned, graph, choice.groups)
-        costs = Fractions(measure(graph), original, lambda: _latency_left(model, pruned, image))
+        costs = Fractions(measure(graph), original, clock)
         steps += 1
     return BudgetFacts(
         scores=type(importance).__name__,
@@ -110,6 +117,11 @@ def _known(costs: Fractions) -> dict[str, float]:
 def _latency_left(model: nn.Module, pruned: nn.Module, image: Tensor) -> dict[str, float]:
     whole, left = measure_in_turns([model, pruned], image)
     return {column("latency"): left.median_s / whole.median_s}
+
+
+def _latency_predicted(latency: LatencyModel, graph: ChannelGraph) -> dict[str, float]:
+    seconds = latency.seconds(graph)
+    return {column("latency"): seconds / latency.whole, column(MILLISECONDS): 1000 * seconds}
 
 
 class _ImagesNeededError(Exception):

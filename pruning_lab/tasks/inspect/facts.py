@@ -5,7 +5,7 @@ Knows the channel graph, resources and floors; must not know data, config or how
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -16,11 +16,13 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.importance import Importance
 from pruning_lab.resources.counting import Resources, measure
+from pruning_lab.resources.latency.model import LatencyModel
 from pruning_lab.selection.floors import Floors, LayerFloors
 from pruning_lab.selection.selection import Selection
 from pruning_lab.selection.stopping import StopRule
 from pruning_lab.surgery.unused import unused_weights
 from pruning_lab.tasks.inspect.budget_trial import BudgetFacts, try_budget
+from pruning_lab.tasks.inspect.milliseconds import LatencyFacts, latency_facts
 
 Runs = tuple[tuple[int, int], ...]
 """Indices as (first, last) of each unbroken run."""
@@ -80,6 +82,7 @@ class Inspection:
     Attributes:
         bytes: of all parameters and buffers.
         memory: peak of activation memory, bytes; None where the graph does not tell.
+        latency: on the target; None where nothing asked for it.
     """
 
     model: str
@@ -98,6 +101,7 @@ class Inspection:
     unused_weights: int
     budget: BudgetFacts
     dropped: tuple[str, ...] = field(default=())
+    latency: LatencyFacts | None = None
 
 
 def inspect_model(
@@ -109,6 +113,7 @@ def inspect_model(
     importance: Importance,
     connections: Connections | None = None,
     dropped: tuple[str, ...] = (),
+    timed: Callable[[ChannelGraph], LatencyModel] | None = None,
 ) -> Inspection:
     """Look a model over. It is neither trained nor changed.
 
@@ -117,6 +122,7 @@ def inspect_model(
         importance: ranks the groups for the budget; uniform shares of all layers stand in if it needs images.
         connections: as for `ChannelGraph.trace`.
         dropped: unused parts that were taken out before.
+        timed: makes a model of latency; None: nothing is told of milliseconds.
 
     Raises:
         LabError: the model can't be traced, has no layer, or a floor names no layer.
@@ -126,7 +132,8 @@ def inspect_model(
         raise LabError(f"{type(model).__name__} has no layer that reads its input; choose another model")
     original = measure(graph)
     least = floors.resolve(model, graph, original)
-    budget = try_budget(model, graph, image, least, selection, stop, importance)
+    latency = None if timed is None else timed(graph)
+    budget = try_budget(model, graph, image, least, selection, stop, importance, latency)
     return Inspection(
         model=_name_of(model),
         input_shape=tuple(image.shape),
@@ -144,6 +151,7 @@ def inspect_model(
         unused_weights=unused_weights(graph),
         budget=budget,
         dropped=dropped,
+        latency=None if latency is None else latency_facts(graph, latency),
     )
 
 

@@ -18,6 +18,7 @@ from pruning_lab.lab.output import units
 from pruning_lab.resources.table import BY_LAYER, spelled
 from pruning_lab.selection.floors import KINDS
 from pruning_lab.tasks.inspect.facts import ConsumerFacts, Inspection, LayerFacts, Runs
+from pruning_lab.tasks.inspect.milliseconds import LatencyFacts
 
 LAYERS_FILE, READS_FILE, JSON_FILE = "layers.csv", "consumers.csv", "inspect.json"
 
@@ -88,6 +89,25 @@ def reads_table(facts: Inspection) -> Table:
     return table
 
 
+def latency_table(facts: LatencyFacts) -> Table:
+    """One line per layer: what it takes on the target, what cutting it saves, and how far it lies above a step."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True, title=facts.target, title_justify="left")
+    table.add_column("layer", "whole model", overflow="fold")
+    above = f"above a multiple of {facts.step}" if facts.step > 1 else "above a step"
+    for heading, footer in (
+        ("time", units.milliseconds(facts.ms)),
+        ("share", ""),
+        ("half of it saves", ""),
+        (above, ""),
+    ):
+        table.add_column(heading, footer, justify="right")
+    for layer in facts.layers:
+        saves = units.percent(layer.half_saves) + ("" if layer.worth_cutting else ", not worth it")
+        above = str(layer.above_step or "")
+        table.add_row(layer.name, units.milliseconds(layer.ms), units.percent(layer.share), saves, above)
+    return table
+
+
 def sentences(facts: Inspection) -> list[str]:
     """What the tables don't say: totals, the budget, unused layers."""
     shape = " x ".join(map(str, facts.input_shape))
@@ -98,6 +118,8 @@ def sentences(facts: Inspection) -> list[str]:
         + f"; {facts.groups} groups of filters in {len(facts.layers)} layers, {facts.prunable_groups} prunable",
         _budget_text(facts),
     ]
+    if facts.latency is not None:
+        lines.insert(0, _latency_text(facts.latency))
     if facts.dropped:
         lines.append(f"dropped before, because nothing reads it: {_some(facts.dropped)}")
     if facts.unused:
@@ -154,6 +176,14 @@ def _budget_text(facts: Inspection) -> str:
     unmet = " and ".join(map(spelled, budget.unmet))
     why = f"floors bind at {_some(budget.bound)}" if budget.bound else "no group is left that may leave"
     return f"the budget can't be met: {unmet} still above it at {reached}, {took}; {why}"
+
+
+def _latency_text(facts: LatencyFacts) -> str:
+    worth = [layer.name for layer in sorted(facts.layers, key=lambda one: -one.half_saves) if layer.worth_cutting]
+    return (
+        f"{units.milliseconds(facts.ms)} on {facts.target} (predicted; error {units.percent(facts.error)}); "
+        f"worth cutting: {_some(worth) or 'no layer'}"
+    )
 
 
 def _some(names: Sequence[str], shown: int = SHOWN_LAYERS) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,23 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.graph import ChannelGraph
+from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.lab.output import units
 from pruning_lab.lab.output.console import ConsoleReporter
 from pruning_lab.lab.patience import watched_pass
 from pruning_lab.lab.room import check_network
+from pruning_lab.lab.timing import asks_for_latency
+from pruning_lab.resources.latency import Target
+from pruning_lab.resources.latency.measuring import latency_model
+from pruning_lab.resources.latency.model import LatencyModel
 from pruning_lab.surgery.unused import drop_unused
-from pruning_lab.tasks.assembly import connections_of
+from pruning_lab.tasks.assembly import connections_of, fill_rounding
 from pruning_lab.tasks.config import build, fill_null, write_config
 from pruning_lab.tasks.inspect.facts import Inspection, inspect_model
 from pruning_lab.tasks.inspect.picture import channel_graph
-from pruning_lab.tasks.inspect.tables import layers_table, reads_table, sentences, write_inspection
-from pruning_lab.training.compute import seed_everything
+from pruning_lab.tasks.inspect.tables import latency_table, layers_table, reads_table, sentences, write_inspection
+from pruning_lab.training.compute import resolve_device, seed_everything
 from pruning_lab.training.threads import Threads
 
 
@@ -32,6 +38,7 @@ def inspect(
     size: Sequence[int] = (256, 256),
     channels: int | None = None,
     classes: int = 2,
+    latency: bool = False,
 ) -> None:
     """Look a model over, without data and without training; tables and a picture go into the run's folder.
 
@@ -39,6 +46,7 @@ def inspect(
         size: height and width of the image.
         channels: of the image; None takes the model's `in_channels`, else 3.
         classes: for a model that leaves them open.
+        latency: measure and tell what layers take on the target; done in any case where stop or selection ask for it.
 
     Raises:
         LabError: a size is impossible, or the model does not run on such an image.
@@ -46,6 +54,7 @@ def inspect(
     Threads(config.threads)()
     image = _blank_image(config, size, channels)
     fill_null(config.model, classes=classes, in_channels=image.shape[1])
+    fill_rounding(config)
     write_config(config, folder)
     seed_everything(config.seed)
     weights, _ = check_network(lambda: build(config.model), image, longest_pass=config.longest_pass)
@@ -55,14 +64,29 @@ def inspect(
     connections = connections_of(config)
     gone = drop_unused(model, image, connections) if config.drop_unused else []
     parts = {part: build(config[part]) for part in ("floors", "selection", "stop", "importance")}
-    facts = inspect_model(model, image, **parts, connections=connections, dropped=tuple(gone))
+    asked = latency or parts["selection"].wants_latency or asks_for_latency(parts["stop"])
+    timed = _timer(config, model, image, connections) if asked else None
+    facts = inspect_model(model, image, **parts, connections=connections, dropped=tuple(gone), timed=timed)
     _tell(facts, folder)
+
+
+def _timer(
+    config: DictConfig, model: nn.Module, image: Tensor, connections: Connections | None
+) -> Callable[[ChannelGraph], LatencyModel]:
+    """Makes the model of latency on the target that the config names."""
+    target: Target = build(config.target) or Target()
+    device = str(resolve_device(config.device))
+    full = target.filled(device, config.precision, config.channels_last, image.shape[2:], torch.get_num_threads())
+    say = ConsoleReporter().say
+    return lambda graph: latency_model(model, graph, full, image.shape[1], connections, tell=say)
 
 
 def _tell(facts: Inspection, folder: Path) -> None:
     reporter = ConsoleReporter()
     reporter.show(layers_table(facts))
     reporter.show(reads_table(facts))
+    if facts.latency is not None:
+        reporter.show(latency_table(facts.latency))
     for line in sentences(facts):
         reporter.say(line)
     write_inspection(folder, facts)

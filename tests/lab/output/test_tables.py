@@ -71,7 +71,8 @@ def test_each_quantity_is_told_for_both_models_with_its_change() -> None:
 def test_the_table_shows_the_rows_under_the_models_names() -> None:
     heading, _, *body = rendered(before_after(BASE, PRUNED))
     assert heading == ["base", "pruned", "change"]
-    assert body[0] == ["MACs", "4.00 G", "1.00 G", "-75.0 %"]
+    assert body[0][0] == "CPU latency"
+    assert body[1] == ["MACs", "4.00 G", "1.00 G", "-75.0 %"]
     assert len(body) == 7
 
 
