@@ -9,6 +9,7 @@ the last block (Dantzig 1957). Source: Shen et al., "Structural pruning via late
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ def latency_blocks(
     model: LatencyModel,
     matters: float = 1.0,
     besides: np.ndarray | None = None,
+    multiple: int = 1,
 ) -> list[list[int]]:
     """Group ids in blocks, the cheapest first. Where no block saves any time, none.
 
@@ -48,9 +50,10 @@ def latency_blocks(
         scores: float [n_groups]; groups of infinite score are in no block.
         matters: how much the saved fraction of the whole network's time counts.
         besides: what else each group saves, float [n_groups], in the same unit.
+        multiple: widths are left at multiples of it as well.
     """
     worth = scores.double().numpy()
-    parts = _parts(worth, graph, floors, model.step)
+    parts = _parts(worth, graph, floors, math.lcm(model.step, multiple))
     if not parts:
         return []
     ids, occurrences = model.operators.ids(graph), model.operators.occurrences

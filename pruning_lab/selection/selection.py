@@ -109,8 +109,8 @@ class Selection:
         by_saving = self.per_saving or steered or preference.get("latency", 0) > 0
         wanted = {name: much for name, much in preference.items() if much > 0} if by_saving else {}
         peaks_alone = bool(wanted) and all(TABLE[name].peak for name in wanted)
-        blocks = _blocks(scores, graph, floors, wanted, original, latency)
         multiple = (1 if latency is None else latency.step) if self.round_to == AUTO else int(self.round_to)
+        blocks = _blocks(scores, graph, floors, wanted, original, latency, multiple)
         if multiple > 1:
             plan.rounding = Rounding(graph, multiple, _in_order(blocks, len(graph)))
         bound: dict[str, None] = {}
@@ -148,6 +148,7 @@ def _blocks(
     wanted: Mapping[str, float],
     original: Resources,
     latency: LatencyModel | None,
+    multiple: int,
 ) -> list[list[int]]:
     """Groups that may leave, those first that leave first: in blocks where latency is wanted, else each alone.
 
@@ -156,7 +157,7 @@ def _blocks(
     if latency is not None and wanted.get("latency", 0) > 0:
         others = {name: much for name, much in wanted.items() if name not in MEASURED}
         besides = _savings(graph, others, original).numpy() if others else None
-        found = latency_blocks(scores, graph, floors, latency, wanted["latency"], besides)
+        found = latency_blocks(scores, graph, floors, latency, wanted["latency"], besides, multiple)
         if found:
             return found
     named = {name if name in RANKED else TABLE[name].ranked_by: much for name, much in wanted.items()}

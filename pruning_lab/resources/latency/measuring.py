@@ -161,7 +161,7 @@ class _Bench:
             self.operators.counts,
             profile.rest if profile else {},
         )
-        into.add(profile.layers if profile else (), whole)
+        into.add(self.operators.told(profile.layers, lengths) if profile else (), whole)
 
     def _lacks(self, known: Times, networks: int, seconds: float) -> bool:
         """Whether more is to be timed."""
@@ -205,7 +205,7 @@ def find_step(target: Target, clock: Clock) -> int:
     """The multiple of channels at which time jumps on a target: 1 where it does not."""
     example = torch.randn(1, 64, 32, 32, generator=torch.Generator().manual_seed(0)).to(str(target.device))
     works: list[Ready] = [prepare(_probe(width), example, target) for width in PROBED]
-    readings = clock.in_turns([ready.run for ready in works], rounds=2, tries=0, spend=0.01)
+    readings = clock.in_turns([ready.run for ready in works], rounds=4, tries=0, spend=0.01)
     return step_of(list(PROBED), [reading.time for reading in readings])
 
 

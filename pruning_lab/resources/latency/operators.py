@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from pruning_lab.graph import ChannelGraph
@@ -23,6 +24,7 @@ from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.graph.tracing.flow import Application, applications, parameters_in
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.tape import Step
+from pruning_lab.resources.latency.profiles import LayerTime
 from pruning_lab.resources.latency.shapes import LAYERS, TRANSPOSED, channel_dim, kind_of, shape_of_layer
 
 CONSTANT = -1
@@ -95,6 +97,22 @@ class Operators:
     def lengths(self, alive: np.ndarray) -> np.ndarray:
         """How many channels are left in every row, int64 [rows]."""
         return self._fixed + np.rint(alive.astype(np.float32) @ self.occurrences).astype(np.int64)
+
+    def told(self, times: Sequence[LayerTime], lengths: np.ndarray) -> list[LayerTime]:
+        """Times of layers with the channels that the network has there.
+
+        A runtime may tell of channels in full blocks, and in an order of its own: of one shape each time belongs to the
+        operator whose channels are nearest.
+        """
+        found = []
+        for shape in dict.fromkeys(one.shape for one in times):
+            seen = [one for one in times if one.shape == shape]
+            own = [(int(lengths[one.reads]), int(lengths[one.gives])) for one in self.layers if one.shape == shape]
+            away = [[abs(one.reads - reads) + abs(one.gives - gives) for reads, gives in own] for one in seen]
+            if own:
+                pairs = zip(*linear_sum_assignment(np.array(away)), strict=True)
+                found += [LayerTime(shape, *own[place], seen[number].time) for number, place in pairs]
+        return found
 
     @cached_property
     def occurrences(self) -> np.ndarray:

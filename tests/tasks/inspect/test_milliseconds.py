@@ -22,7 +22,7 @@ def test_each_layer_has_its_own_time_and_its_distance_from_a_step() -> None:
 
 
 def test_an_inspection_tells_milliseconds_where_they_are_asked_for() -> None:
-    model, graph, image = wide_chain((64, 64))
+    model, _, image = wide_chain((64, 64))
 
     def timed(graph: ChannelGraph):
         return predictor(model, graph, image)
