@@ -25,6 +25,10 @@ from pruning_lab.resources.table import MEASURED, MILLISECONDS, NOTHING_LEFT_OUT
 from pruning_lab.selection.stopping import StopRule
 
 
+ROUNDS = 5
+"""Turns in which base and network are timed after a step."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """What a run has to tell milliseconds with.
@@ -76,7 +80,7 @@ def time_on_target(lab: Experiment, state: RunState, timing: Timing) -> Row:
     torch.set_num_threads(timing.target.threads or threads)
     try:
         network = prepare(state.model, timing.target.example(lab.example().shape[1]), timing.target)
-        base, pruned = Clock(timing.target).in_turns([timing.base.run, network.run])
+        base, pruned = Clock(timing.target).in_turns([timing.base.run, network.run], rounds=ROUNDS)
     finally:
         torch.set_num_threads(threads)
     milliseconds = 1000 * timing.model.unit

@@ -33,7 +33,7 @@ class SlowerThanPredicted:
     def __init__(self, target: Target) -> None:
         self.clock = Clock(target)
 
-    def in_turns(self, works: list[Any]) -> list[Reading]:
+    def in_turns(self, works: list[Any], rounds: int) -> list[Reading]:
         profiles = [eager_profile(work, self.clock) for work in works]
         times = [sum(layer_time(one.reads, one.gives, STEP) for one in each.layers) for each in profiles]
         return [Reading(times[0], 0.0, 3), Reading(1.1 * times[1], 0.01, 3)]
