@@ -24,7 +24,6 @@ from pruning_lab.resources.latency.target import Target
 from pruning_lab.resources.table import MEASURED, MILLISECONDS, NOTHING_LEFT_OUT, column
 from pruning_lab.selection.stopping import StopRule
 
-
 ROUNDS = 5
 """Turns in which base and network are timed after a step."""
 

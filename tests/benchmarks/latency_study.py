@@ -1,4 +1,4 @@
-"""At equal measured latency: pruning by milliseconds, by FLOPs, and as Torch-Pruning does with widths of multiples of 8.
+"""At equal measured latency: pruning by milliseconds, by FLOPs, and by Torch-Pruning's scores with multiples of 8.
 
     python -m tests.benchmarks.latency_study --seeds 1 2 3 4 5 --budgets 0.5 0.25 --folder outputs/latency_study
 

@@ -39,7 +39,7 @@ class Effort:
         seconds: after so long no more than `networks` are timed; of the clock's, which others' work does not count in.
     """
 
-    samples: int = 28
+    samples: int = 40
     networks: int = 10
     calibrating: int = 5
     seconds: float = 40.0

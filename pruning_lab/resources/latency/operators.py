@@ -111,7 +111,9 @@ class Operators:
             away = [[abs(one.reads - reads) + abs(one.gives - gives) for reads, gives in own] for one in seen]
             if own:
                 pairs = zip(*linear_sum_assignment(np.array(away)), strict=True)
-                found += [LayerTime(shape, *own[place], seen[number].time) for number, place in pairs]
+                for number, place in pairs:
+                    reads, gives = own[place]
+                    found.append(LayerTime(shape, reads, gives, seen[number].time))
         return found
 
     @cached_property
