@@ -20,6 +20,9 @@ LEAST_WEIGHT = 0.02
 REGISTER = 8
 """Channels that a processor's register holds in float32 (AVX2): narrow layers fill at least one, whatever the step."""
 
+UNEVEN = (4, 8)
+"""Multiples besides the step off which a layer may fall back to slower kernels (onnxruntime's blocks want 4)."""
+
 SMALL_ERROR = 0.03
 """Relative errors below this count by their squares."""
 
@@ -72,7 +75,8 @@ def _features(reads: np.ndarray, gives: np.ndarray, scale: tuple[float, float], 
     u, v = _blocks(reads, step) / scale[0], _blocks(gives, step) / scale[1]
     registers = _blocks(reads, REGISTER) * _blocks(gives, REGISTER) / (scale[0] * scale[1])
     columns = [np.ones_like(u), u, v, u * v, registers, reads / scale[0], gives / scale[1]]
-    return np.stack([*columns, u * v * (reads % step != 0), u * v * (gives % step != 0)], axis=-1)
+    uneven = [u * v * (channels % size != 0) for size in sorted({step, *UNEVEN}) for channels in (reads, gives)]
+    return np.stack([*columns, *uneven], axis=-1)
 
 
 def _blocks(channels: np.ndarray, size: int) -> np.ndarray:
