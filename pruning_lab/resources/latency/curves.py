@@ -20,6 +20,9 @@ LEAST_WEIGHT = 0.02
 REGISTER = 8
 """Channels that a processor's register holds in float32 (AVX2): narrow layers fill at least one, whatever the step."""
 
+PLAIN, MOSTLY = 7, 0.9
+"""Features before the surcharges for uneven widths; the share of samples that may bear one."""
+
 UNEVEN = (4, 8)
 """Multiples besides the step off which a layer may fall back to slower kernels (onnxruntime's blocks want 4)."""
 
@@ -51,7 +54,10 @@ def fitted(samples: Sequence[Sequence[float]], step: int) -> Curve:
     """The curve through (channels in, channels out, time)."""
     reads, gives, times = np.array(samples, dtype=float).T
     scale = float(reads.max()), float(gives.max())
-    return Curve(solved(_features(reads, gives, scale, step), times), scale, step)
+    features = _features(reads, gives, scale, step)
+    # A surcharge that nearly all samples would bear can't be told from the price of the work itself.
+    features[:, PLAIN:] *= (features[:, PLAIN:] > 0).mean(axis=0) <= MOSTLY
+    return Curve(solved(features, times), scale, step)
 
 
 def solved(features: np.ndarray, times: np.ndarray) -> np.ndarray:

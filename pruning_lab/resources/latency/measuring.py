@@ -134,7 +134,7 @@ class _Bench:
         started = clock.now()
         template = OnnxTemplate(self._model, self._example) if self._target.runtime == "onnxruntime" else None
         seen = len(known.of(self.operators.digest))
-        for removed in itertools.islice(drawn(self._graph, step, seed=seen), most):
+        for removed in itertools.islice(drawn(self._graph, max(step, ROUNDED), seed=seen), most):
             seconds = clock.now() - started
             if most is None and not self._lacks(_joined(known, new), len(new.passes), seconds):
                 break
@@ -181,6 +181,9 @@ UNSEEN = ("compile", "cuda_graphs")
 
 UNSTEADY = 0.15
 """A network whose runs spread more than this is timed once more."""
+
+ROUNDED = 8
+"""Half of the networks have widths that are multiples of this, or of the step where that is larger."""
 
 MOST = 60
 """Networks that one call times at most: a layer that is never met wide enough ends no search otherwise."""
