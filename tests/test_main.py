@@ -2,10 +2,10 @@
 
 import importlib
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -41,11 +41,11 @@ def test_help_does_not_pay_for_torch_or_mlflow(tmp_path: Path) -> None:
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stderr.strip() == "[]"
     assert answer.stdout.startswith("pruning_lab is powered by Hydra")
-    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     answer = run(tmp_path, "--help")
     assert answer.returncode == 0
     assert "importance" in answer.stdout
-    assert time.perf_counter() - started < 5
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5
 
 
 def test_what_hydra_fails_to_compose_is_told_in_one_line(tmp_path: Path) -> None:
