@@ -53,14 +53,14 @@ def row(places: list[Path]) -> str:
     return f"| {statistics.mean(scores):.2f} ± {deviation:.2f} | {statistics.mean(left):.1f} % | {len(done)} |"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--budgets", nargs="+", type=float, default=[0.5, 0.25])
     parser.add_argument("--folder", type=Path, default=Path("outputs/latency_study"))
     parser.add_argument("more", nargs="*")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     found: dict[tuple[str, float], list[Path]] = {}
     for seed in given.seeds:  # all methods of a seed before the next, so that a part of the study is a fair one
         for budget in given.budgets:

@@ -78,7 +78,7 @@ def draw(graph: ChannelGraph, seed: int) -> torch.Tensor:
     return removed
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--prunings", type=int, default=50)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--cache", type=Path)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     print(
         "| network | runtime | base, ms | median error | 90 % | bias | table |\n|---|---|---|---|---|---|---|",

@@ -59,14 +59,14 @@ def pruned(model: torch.nn.Module, graph: ChannelGraph, selection: Selection, la
     return model, graph
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runtime", default="eager")
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--flops", type=float, default=0.25)
     parser.add_argument("--cache", type=Path)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     target = Target(given.runtime, cache=given.cache).filled("cpu", "float32", given.runtime == "eager", SIZE, 1)
