@@ -33,6 +33,7 @@ APART = (
     "may_lack",
     "loader.workers",
     "base.reuse",
+    "target.cache",
 )
 """Keys that change where and how fast a run works, or what is told of it, and none of its numbers."""
 
