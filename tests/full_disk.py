@@ -31,10 +31,10 @@ from PIL import Image
 
 import pruning_lab.lab.loop
 import pruning_lab.tasks.prune  # noqa: F401 - what is imported here is imported once, and not after each fork
-from pruning_lab.__main__ import main as command_line
 from pruning_lab.checkpoint import load
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output.history import History
+from tests.tasks.forked import exit_code
 from tests.tasks.runs import write_pairs
 
 SIZE = ("size=12m", "nr_inodes=2000")
@@ -92,7 +92,7 @@ class Disk:
                 os.ftruncate(file, max(0, os.fstat(file).st_size - 4096))
         os.close(file)
 
-    def watch(self) -> None:
+    def watch(self, arguments: list[str]) -> None:
         """Count from now on; audit hooks stay for as long as the process lives."""
         sys.addaudithook(self._heard)
         write = safetensors.torch.serialize_file
@@ -102,7 +102,7 @@ class Disk:
             return write(tensors, path, *rest, **more)
 
         safetensors.torch.serialize_file = counted
-        if any("tracking=mlflow" in argument for argument in sys.argv):
+        if any("tracking=mlflow" in argument for argument in arguments):
             self._watch_database()
 
     def _watch_database(self) -> None:
@@ -143,17 +143,9 @@ def _in_child(disk: Disk, full_at: int, answers: Path, arguments: list[str]) -> 
         for number, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(answers / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), number)
         warnings.simplefilter("ignore")
-        sys.argv = ["pruning_lab", *arguments]
         disk.full_at = full_at
-        disk.watch()
-        try:
-            code = command_line()
-        except SystemExit as end:
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
-            code = end.code if isinstance(end.code, int) else 1
-        sys.stdout.flush()
-        sys.stderr.flush()
+        disk.watch(arguments)
+        code = exit_code(arguments)
     finally:
         disk.busy = True
         (answers / "events").write_text(json.dumps([event.replace(str(disk.place), "") for event in disk.events]))

@@ -79,14 +79,20 @@ def _in_child(arguments: list[str], before: Callable[[], None], names: list[Path
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         warnings.simplefilter("ignore")
         before()
-        sys.argv = ["pruning_lab", *arguments]
-        try:
-            code = command_line()
-        except SystemExit as end:
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
-            code = end.code if isinstance(end.code, int) else 1
-        sys.stdout.flush()
-        sys.stderr.flush()
+        code = exit_code(arguments)
     finally:
         os._exit(code)
+
+
+def exit_code(arguments: list[str]) -> int:
+    """What the command line ends with, in this process."""
+    sys.argv = ["pruning_lab", *arguments]
+    try:
+        code = command_line()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        code = end.code if isinstance(end.code, int) else 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
