@@ -60,13 +60,20 @@ def as_anyone() -> None:
 
 
 def without(*modules: str) -> Callable[[], None]:
-    """For `before`: modules that are not installed."""
+    """For `before`: modules that are not installed; the lab's own packages that have used them are imported anew."""
+    roots = {module.partition(".")[0] for module in modules}
 
     def block() -> None:
+        used = {name.rpartition(".")[0] for name in [*sys.modules] if name.startswith("pruning_lab.") and uses(name)}
         for name in [*sys.modules]:
-            if name.partition(".")[0] in {module.partition(".")[0] for module in modules}:
+            if name.partition(".")[0] in roots or name.rpartition(".")[0] in used:
                 del sys.modules[name]
         sys.modules.update(dict.fromkeys(modules, None))  # type: ignore[arg-type]
+
+    def uses(name: str) -> bool:
+        held = vars(sys.modules[name]).values()
+        origins = [getattr(value, "__module__", None) or getattr(value, "__name__", None) for value in held]
+        return any(isinstance(origin, str) and origin.partition(".")[0] in modules for origin in origins)
 
     return block
 
