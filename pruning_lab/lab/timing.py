@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.history import Row
@@ -75,13 +73,10 @@ def time_on_target(lab: Experiment, state: RunState, timing: Timing) -> Row:
     Returns:
         columns of the history; `resources/latency_fraction` is the ratio of the two times.
     """
-    started, threads = time.perf_counter(), torch.get_num_threads()
-    torch.set_num_threads(timing.target.threads or threads)
-    try:
-        network = prepare(state.model, timing.target.example(lab.example().shape[1]), timing.target)
-        base, pruned = Clock(timing.target).in_turns([timing.base.run, network.run], rounds=ROUNDS)
-    finally:
-        torch.set_num_threads(threads)
+    started, target = time.perf_counter(), timing.target
+    with target.threads_set():
+        network = prepare(state.model, target.example(lab.example().shape[1]), target)
+        base, pruned = Clock(target).in_turns([timing.base.run, network.run], rounds=ROUNDS)
     milliseconds = 1000 * timing.model.unit
     predicted = 1000 * timing.model.seconds(state.graph)
     return {

@@ -199,8 +199,7 @@ ON_CUDA = 8
 def fill_rounding(config: DictConfig) -> None:
     """Widths suit the target's device, unless the config says otherwise."""
     target: Target = build(config.target) or Target()
-    on_cpu = target.runtime == "onnxruntime"
-    device = "cpu" if on_cpu else str(resolve_device(target.device or config.device))
+    device = str(resolve_device(target.device_in(config.device)))
     fill_null(config.selection, round_to=ON_CUDA if device.startswith("cuda") else 1)
 
 

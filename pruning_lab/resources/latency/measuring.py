@@ -68,12 +68,9 @@ def latency_model(
         LabError: the target's runtime does not take the network.
     """
     bench = _Bench(model, graph, target, channels, connections, effort or Effort())
-    started, threads = time.perf_counter(), torch.get_num_threads()
-    torch.set_num_threads(target.threads or threads)
-    try:
+    started = time.perf_counter()
+    with target.threads_set():
         times, networks = bench.complete()
-    finally:
-        torch.set_num_threads(threads)
     made = LatencyModel(bench.operators, target, times)
     if networks:
         seconds = time.perf_counter() - started

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class Target:
         """
         full = replace(
             self,
-            device=self.device or ("cpu" if self.runtime == "onnxruntime" else device),
+            device=self.device_in(device),
             precision=self.precision or precision,
             channels_last=channels_last if self.channels_last is None else self.channels_last,
             size=tuple(self.size or size),
@@ -72,6 +73,20 @@ class Target:
         )
         full._check()
         return full
+
+    def device_in(self, device: str) -> str:
+        """The device, where the run has this one: onnxruntime is on the CPU."""
+        return self.device or ("cpu" if self.runtime == "onnxruntime" else device)
+
+    @contextmanager
+    def threads_set(self) -> Iterator[None]:
+        """Inside, torch has the target's threads."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def _check(self) -> None:
         if self.runtime == "onnxruntime" and (self.on_accelerator or self.precision != "float32"):
