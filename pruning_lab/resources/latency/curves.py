@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 LEAST_WEIGHT = 0.02
 """Errors count relative to a time, or to this share of the longest one where it is shorter."""
@@ -66,6 +65,8 @@ def solved(features: np.ndarray, times: np.ndarray) -> np.ndarray:
     What misses by much counts by its size, and not by its square: a time that was disturbed draws a curve to itself
     otherwise (iteratively reweighted least squares).
     """
+    from scipy.optimize import nnls  # half a second of a start, and few runs ask for milliseconds
+
     weight = 1 / np.maximum(times, LEAST_WEIGHT * times.max(initial=1e-12))
     scale = np.maximum(np.abs(features).max(axis=0, initial=0), 1e-12)
     columns, wanted = features / scale * weight[:, None], times * weight

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from pruning_lab.graph import ChannelGraph
@@ -104,6 +103,8 @@ class Operators:
         A runtime may tell of channels in full blocks, and in an order of its own: of one shape each time belongs to the
         operator whose channels are nearest.
         """
+        from scipy.optimize import linear_sum_assignment  # half a second of a start, see `curves.solved`
+
         found = []
         for shape in dict.fromkeys(one.shape for one in times):
             seen = [one for one in times if one.shape == shape]

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -50,3 +53,10 @@ def test_kernels_that_want_full_blocks_have_their_step() -> None:
     widths = np.arange(17, 65)
     times = 1 + 0.02 * widths + 0.5 * (widths % 8 != 0)
     assert step_of(list(widths), list(times)) == 8
+
+
+@pytest.mark.slow
+def test_a_run_that_asks_for_no_milliseconds_does_not_pay_for_fitting() -> None:
+    code = "import sys, pruning_lab.tasks.prune; print('scipy.optimize' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
