@@ -59,9 +59,25 @@ def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {key: item for key, item in vars(module).items() if isinstance(item, Tensor)}
 
 
+def named_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A model's parameters and its buffers by their first names, in torch's own order, in one walk over its modules."""
+    parameters: dict[str, Tensor] = {}
+    buffers: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        for found, named in ((module._parameters, parameters), (module._buffers, buffers)):
+            for name, tensor in found.items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    named[prefix + name] = tensor
+    return parameters, buffers
+
+
 def check_has_values(model: nn.Module) -> None:
     """Raises LabError for the first tensor of a model that has a size at most, and no values."""
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+    parameters, buffers = named_tensors(model)
+    for name, tensor in [*parameters.items(), *buffers.items()]:
         if is_lazy(tensor):
             raise LabError(f"{name} of {type(model).__name__} has no size yet; run the model once")
         if tensor.is_meta:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.common.modules import layer_name
+from pruning_lab.common.modules import layer_name, named_tensors
 from pruning_lab.graph.structure.channels import STAYS, Channels, by_layer
 from pruning_lab.graph.structure.id_rows import Rows
 from pruning_lab.graph.structure.records import Consumer, CostTerm, HeldSize, Size, Structure, TensorInfo
 from pruning_lab.graph.tracing.connections import Connections, answered, ask, interpret_by_hand
 from pruning_lab.graph.tracing.flow import flows_of
+from pruning_lab.graph.tracing.group_ids import GroupIds
 from pruning_lab.graph.tracing.interpreter import GIVES_OUTPUT, Interpreter
 from pruning_lab.graph.tracing.labels import FIXED
 from pruning_lab.graph.tracing.live_values import live_values
@@ -77,21 +78,21 @@ def read_graph(
             raise
         interpreter = Interpreter(RULES, MEETING)
         interpret_by_hand(interpreter, model, inputs, connections)
-        graph, group_of_label = _number(interpreter, model, {})
-        return graph, Reading(None, {}, group_of_label, [], [], answered(interpreter.links))
+        graph, ids = _number(interpreter, model, {})
+        return graph, Reading(None, {}, ids.of_label, [], [], answered(interpreter.links))
     interpreter, values, split = _interpret(tape, connections, split)
     suspects, sizes = [*interpreter.suspects, *interpreter.contracted], list(interpreter.sizes)
     training = _training_tape(model, inputs, interpreter.used) if before is None else before.training
-    graph, group_of_label = _number(interpreter, model, _read_training(interpreter, training))
-    memory = live_values(tape, values, group_of_label, graph.structure.rows())
+    graph, ids = _number(interpreter, model, _read_training(interpreter, training))
+    memory = live_values(tape, values, ids)
     structure = replace(graph.structure, split=split, memory=memory, flows=flows_of(tape))
     graph = replace(graph, structure=structure, rows=Rows(structure.rows()))
     reading = Reading(
         tape,
         values,
-        group_of_label,
-        [(name, group_of_label[labels]) for name, labels in suspects],
-        [(path, tuple(group_of_label[p] if isinstance(p, Tensor) else p for p in parts)) for path, parts in sizes],
+        ids.of_label,
+        [(name, ids(labels)) for name, labels in suspects],
+        [(path, tuple(ids(part) if isinstance(part, Tensor) else part for part in parts)) for path, parts in sizes],
         answered(interpreter.links),
         interpreter.asked,
         training,
@@ -152,7 +153,7 @@ def _training_tape(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]
     It is tried with one sample more, as batch normalization may need, and then with images four times as large, since
     auxiliary heads pool more. The size of an image makes no difference to its channels, and neither do values.
     """
-    if all(name in known for name, _ in model.named_parameters()):
+    if known.issuperset(named_tensors(model)[0]):
         return None
     doubled = tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
     larger = (tuple(_enlarged(item) for item in items) for items in (inputs, doubled))
@@ -188,14 +189,14 @@ def _read_training(interpreter: Interpreter, tape: Tape | None) -> dict[str, str
     return dict.fromkeys(added, ONLY_TRAINING) | dict.fromkeys(returned, RETURNED_IN_TRAINING)
 
 
-def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str, str]) -> tuple[Channels, Tensor]:
+def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str, str]) -> tuple[Channels, GroupIds]:
     """Number the groups in the order in which the network first gives out their filters."""
     component = interpreter.space.components()
     group_of_component, count = _number_groups(interpreter, component)
     group_of_label = torch.from_numpy(group_of_component[component])
     group_of_label[FIXED] = STAYS
 
-    ids = _Ids(group_of_label)
+    ids = GroupIds(group_of_label)
     layers = {name: ids(row) for name, row in interpreter.layers.items()}
     reasons = {
         int(group_of_component[index]): why
@@ -206,9 +207,9 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str,
         told = {index: why for index in layers[name].tolist() if reasons.get(index) != GIVES_OUTPUT}
         reasons.update({index: why for index, why in told.items() if index != STAYS})
     for name, row in layers.items():
-        if len(row) and bool((row == row[0]).all()):
+        if row.numel() and bool((row == row[0]).all()):
             reasons.setdefault(int(row[0]), f"all filters of {name} are tied together")
-    parameters = dict(model.named_parameters())
+    parameters, buffers = named_tensors(model)
     mixed = {
         int(group_of_component[index]): why for index, why in interpreter.space.mixed_components(component).items()
     }
@@ -216,7 +217,7 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str,
     structure = Structure(
         layers=layers,
         consumers=[Consumer(read.layer, read.parameters, read.dim, ids(read.channels)) for read in interpreter.reads],
-        tensors=_tensor_infos(interpreter, parameters, dict(model.named_buffers()), ids),
+        tensors=_tensor_infos(interpreter, parameters, buffers, ids),
         costs=[CostTerm(cost.layer, cost.coefficient, tuple(map(ids, cost.factors))) for cost in interpreter.costs],
         group_counts={name: ids(row) for name, row in interpreter.counted_groups.items()},
         channel_counts={name: ids(row) for name, row in interpreter.counted_channels.items()},
@@ -234,41 +235,12 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str,
         frozen=by_layer(layers, reasons) | dict.fromkeys(never_run, "never run"),
         mixed=by_layer(layers, mixed),
         unused=never_run + [name for name in dead_ends if name not in only_training],
-        prunable=torch.tensor([index not in reasons for index in range(count)], dtype=torch.bool),
+        prunable=~_mask_of(reasons, count),
         contracted=_marked([labels for _, labels in interpreter.contracted], group_of_label, count),
-        mixing=torch.tensor([index in mixed for index in range(count)], dtype=torch.bool),
+        mixing=_mask_of(mixed, count),
         frozen_groups=reasons,
     )
-    return graph, group_of_label
-
-
-class _Ids:
-    """Rows of labels as rows of group ids. Equal rows become one tensor, which keeps the graph small and cuts fast."""
-
-    def __init__(self, group_of_label: Tensor) -> None:
-        self._group_of_label = group_of_label.numpy()
-        self._known: dict[bytes, Tensor] = {}
-        self._of_row: dict[int, tuple[Tensor, Tensor]] = {}
-        self._moving: set[int] = set()
-
-    def __call__(self, labels: Tensor) -> Tensor:
-        found = self._of_row.get(id(labels))
-        if found is None:
-            found = self._of_row[id(labels)] = labels, self._row(self._group_of_label[labels.numpy()])
-        return found[1]
-
-    def _row(self, ids: np.ndarray) -> Tensor:
-        key = ids.tobytes()
-        if key not in self._known:
-            row = self._known[key] = torch.from_numpy(ids)
-            if (ids != STAYS).any():
-                self._moving.add(id(row))
-        return self._known[key]
-
-    def moving(self, axes: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """Of labels along dimensions those that belong to a group, as ids."""
-        rows = {dim: self(labels) for dim, labels in axes.items()}
-        return {dim: row for dim, row in rows.items() if id(row) in self._moving}
+    return graph, ids
 
 
 def _unused(interpreter: Interpreter, parameters: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
@@ -299,7 +271,7 @@ def _number_groups(interpreter: Interpreter, component: np.ndarray) -> tuple[np.
 
 
 def _tensor_infos(
-    interpreter: Interpreter, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], ids: _Ids
+    interpreter: Interpreter, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], ids: GroupIds
 ) -> dict[str, TensorInfo]:
     """All parameters and buffers of the model; those that the graph never used have no axes."""
     infos = {}
@@ -309,6 +281,13 @@ def _tensor_infos(
             axes = {} if value is None else ids.moving(value.axes)
             infos[name] = TensorInfo(tuple(tensor.shape), tensor.element_size(), named is parameters, axes)
     return infos
+
+
+def _mask_of(groups: Iterable[int], count: int) -> Tensor:
+    """bool [count], True for these groups, of which negative ones are none."""
+    result = torch.zeros(count, dtype=torch.bool)
+    result[[index for index in groups if index >= 0]] = True
+    return result
 
 
 def _marked(rows: list[Tensor], group_of_label: Tensor, count: int) -> Tensor:

@@ -66,6 +66,10 @@ class _Known:
     def normalized(self, arriving: np.ndarray, norm: str) -> np.ndarray:
         """The same sources, one normalization further."""
         sequences = list(self.norms)
+        if len(arriving) == 1:
+            code = int(arriving[0])
+            further = (*sequences[code & (2**_SHIFT - 1)], norm)
+            return np.array([(code >> _SHIFT << _SHIFT) + self.norms.setdefault(further, len(self.norms))])
         old, places = np.unique(arriving & (2**_SHIFT - 1), return_inverse=True)
         longer = [self.norms.setdefault((*sequences[one], norm), len(self.norms)) for one in old.tolist()]
         return (arriving >> _SHIFT << _SHIFT) + np.array(longer, dtype=np.int64)[places]

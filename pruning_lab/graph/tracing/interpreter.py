@@ -132,7 +132,7 @@ class Interpreter:
     def meet(self, row: Tensor, value: Labelled, dim: int) -> None:
         """Labels int64 [n] meet those of a tensor along a dimension; a parameter's that nothing has seen give way."""
         own = value.axes.get(dim)
-        if id(own) in self._untouched and own is not None and len(own) == len(row):
+        if id(own) in self._untouched and own is not None and own.numel() == row.numel():
             self._untouched.discard(id(own))
             value.axes[dim] = row
         else:
@@ -172,10 +172,12 @@ class Interpreter:
         except NotFollowedError:  # less is pruned then, and nothing breaks; any other error is a fault of the lab
             result = self.rules["unknown"](self, step, *args, **kwargs)
         sources = [value for source in step.sources for value in labelled_in(values[source])]
-        if sources and all(value.parameters for value in sources):
+        if not sources:
+            return result
+        if all(value.parameters for value in sources):
             made_of = tuple(dict.fromkeys(name for value in sources for name in value.parameters))
             return _with_parameters(result, made_of)
-        return _with_parameters(result, ()) if sources else result
+        return _with_parameters(result, ())
 
     def _ruled(self, rule: Rule, step: Step, args: Any, kwargs: dict[str, Any]) -> Any:
         """What a rule makes of a step.
@@ -197,6 +199,11 @@ class Interpreter:
         found = value.axes.get(dim)
         self._untouched.discard(id(found))
         return torch.full((value.shape[dim],), FIXED) if found is None else found
+
+    def passed(self, value: Labelled) -> Labelled:
+        """What an operator gives out whose elements each come of the one at the same place."""
+        self._untouched.difference_update(map(id, value.axes.values()))
+        return Labelled(value.shape, {d: row for d, row in value.axes.items() if d not in value.loose}, (), value.loose)
 
     def tie(self, one: Tensor, other: Tensor) -> None:
         self.space.tie(one, other, f"{self.place} joins it with values of a fixed size")

@@ -69,8 +69,8 @@ class LabelSpace:
 
     def tie_rows(self, rows: Tensor, reason: str) -> Tensor:
         """Tie the columns of `rows` [r, n]: element j of every row is one. Returns the first row, int64 [n]."""
-        for row in rows[1:]:
-            self.tie(rows[0], row, reason)
+        if len(rows) > 1:
+            self.tie(rows[0].expand_as(rows[1:]), rows[1:], reason)
         return rows[0]
 
     def freeze(self, labels: Tensor, reason: str) -> None:
@@ -112,7 +112,7 @@ class LabelSpace:
         """What was frozen, and what met FIXED, in the order in which it happened."""
         one, other = self._pairs()
         fixed = (one == FIXED) != (other == FIXED)
-        number = np.repeat(np.arange(len(self._met)), [len(met.one) for met in self._met])[fixed]
+        number = np.repeat(np.arange(len(self._met)), [met.one.numel() for met in self._met])[fixed]
         labels = torch.from_numpy(np.maximum(one, other)[fixed])
         places, starts = np.unique(number, return_index=True)
         parts = zip(places.tolist(), labels.tensor_split(starts[1:].tolist()), strict=True) if len(places) else ()

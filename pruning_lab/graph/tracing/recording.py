@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -87,11 +88,11 @@ def _names(model: nn.Module, copied: nn.Module) -> dict[int, str]:
     """Identity of a parameter or buffer, of the copy or (where a closure holds it) of the model -> its first name."""
     names: dict[int, str] = {}
     for one in (copied, model):
-        for name, tensor in [
-            *one.named_parameters(remove_duplicate=False),
-            *one.named_buffers(remove_duplicate=False),
-        ]:
-            names.setdefault(id(tensor), name)
+        for path, module in one.named_modules(remove_duplicate=False):
+            prefix = f"{path}." if path else ""
+            for name, tensor in itertools.chain(module._parameters.items(), module._buffers.items()):
+                if tensor is not None:
+                    names.setdefault(id(tensor), prefix + name)
     return names
 
 

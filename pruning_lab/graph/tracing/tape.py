@@ -68,9 +68,7 @@ class Step:
     @property
     def described(self) -> str:
         """`add in layer1.0`, by the module whose forward called the operator."""
-        name = self.target.__name__ if callable(self.target) and not hasattr(self.target, "_opname") else ""
-        name = name or str(getattr(self.target, "_opname", "tensor"))
-        return f"{name} in {self.module}" if self.module else name
+        return _described(self.target, self.module)
 
     def facts(self) -> Iterator[Facts]:
         """Facts of every tensor that it gave out."""
@@ -80,6 +78,13 @@ class Step:
 
     def __repr__(self) -> str:
         return f"Step({self.name or self.described})"
+
+
+@functools.lru_cache(maxsize=4096)
+def _described(target: Any, module: str) -> str:
+    name = target.__name__ if callable(target) and not hasattr(target, "_opname") else ""
+    name = name or str(getattr(target, "_opname", "tensor"))
+    return f"{name} in {module}" if module else name
 
 
 @dataclass(frozen=True, slots=True)
