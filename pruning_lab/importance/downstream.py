@@ -40,6 +40,7 @@ from pruning_lab.importance.contract import (
     readers,
     replayable,
 )
+from pruning_lab.importance.scopes import ranks_in_layers
 from pruning_lab.importance.weights.kernels import filter_weights
 
 _CHOICES = {
@@ -69,6 +70,8 @@ class Downstream(FilterImportance):
             all zero starts from ones in any case: methods that look at readers (Taylor, APoZ, ...) see none there.
         active: weigh by the standard deviation of what is read. Needs images; with `mix` 0 and `last_layers` ones
             they are all that it needs, and the own method is not asked.
+        ranked: give each filter its place in its layer's order, in (0, 1], in place of its score, so that all layers
+            give alike shares of their filters.
     """
 
     own: Importance = field(default_factory=Ipad)
@@ -79,6 +82,7 @@ class Downstream(FilterImportance):
     hops: int | None = None
     last_layers: str = "own"
     active: bool = False
+    ranked: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.mix <= 1:
@@ -98,7 +102,8 @@ class Downstream(FilterImportance):
         ahead = self.propagate(model, graph, own, batches if self.active else None)
         mine, further = (torch.cat([scores[layer] for layer in own]) for scores in (own, ahead))
         mixed = self.mix / _mean(mine) * mine + (1 - self.mix) / _mean(further) * further
-        return dict(zip(own, mixed.split([len(scores) for scores in own.values()]), strict=True))
+        scores = dict(zip(own, mixed.split([len(each) for each in own.values()]), strict=True))
+        return ranks_in_layers(scores) if self.ranked else scores
 
     def propagate(
         self, model: nn.Module, graph: ChannelGraph, own: FilterScores, batches: Batches | None = None

@@ -1,4 +1,4 @@
-"""Sets of groups that are compared with each other: a layer's, a kind's, or all. Knows the graph and module types."""
+"""Sets that are compared with each other, a layer's, a kind's or all, and ranks in them. Knows graphs and modules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import submodule
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance.contract import over_first
+from pruning_lab.importance.contract import FilterScores, in_a_row, over_first
 
 SCOPES = ("layer", "kind", "global")
 
@@ -38,6 +38,31 @@ def first_layers(graph: ChannelGraph) -> Tensor:
     ids = torch.cat(list(graph.layers.values()))
     places = torch.repeat_interleave(torch.tensor([len(row) for row in graph.layers.values()]))
     return over_first(ids, places, len(graph))
+
+
+def ranks_in_layers(scores: FilterScores) -> FilterScores:
+    """Filters' places in their layers' orders, in (0, 1], in place of their scores: all layers give alike then."""
+    sizes = [len(row) for row in scores.values()]
+    layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes, dtype=torch.int64))
+    return dict(zip(scores, ranks(in_a_row(list(scores.values())), layer).split(sizes), strict=True))
+
+
+def ranks(values: Tensor, scope: Tensor) -> Tensor:
+    """Each value's place in its scope's order over the scope's size, in (0, 1]; equal values share their mean place.
+
+    Args:
+        values: float [n].
+        scope: int64 [n], the number of each entry's scope.
+    """
+    order = values.argsort(stable=True)
+    order = order[scope[order].argsort(stable=True)]
+    sorted_values, sorted_scope = values[order], scope[order]
+    size = torch.bincount(scope)
+    place = torch.arange(len(values)) - (size.cumsum(0) - size)[sorted_scope] + 1.0
+    differs = (sorted_values.diff() != 0) | (sorted_scope.diff() != 0)
+    tie = torch.cat([torch.zeros(1, dtype=torch.int64), differs.long().cumsum(0)])
+    shared = torch.zeros_like(place).scatter_reduce(0, tie, place, "mean", include_self=False)[tie]
+    return torch.empty_like(values).index_copy(0, order, (shared / size[sorted_scope]).to(values.dtype))
 
 
 def _kinds(model: nn.Module, graph: ChannelGraph) -> Tensor:

@@ -15,6 +15,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.card import Card, Cards, write_cards
 from pruning_lab.lab.output.description import description
+from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.output.history import summary as summarize
 from pruning_lab.lab.output.run_folder import SNAPSHOTS
 from pruning_lab.lab.output.run_page import write_run_page
@@ -78,7 +79,7 @@ def compare(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], in
     models = [state.base.cpu(), chosen.model.cpu()]
     base, pruned = measure_in_turns(models, lab.example().cpu(), repeats=TIMED_PASSES)
     return Cards(
-        base=_card(lab, "base", state.base, base_row, base),
+        base=_card(lab, "base", state.base, base_row, base, state.base_test),
         pruned=_card(lab, f"{called} (step {chosen.step})", chosen.model, row, pruned),
         base_hash=state.base_hash,
         seed=lab.training.seed,
@@ -87,8 +88,11 @@ def compare(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], in
     )
 
 
-def _card(lab: Experiment, name: str, model: nn.Module, row: Mapping[str, float], latency: Latency) -> Card:
-    test = lab.validator().evaluate(model, lab.loaders().eval_loader("test"))
+def _card(
+    lab: Experiment, name: str, model: nn.Module, row: Mapping[str, float], latency: Latency, known: Row | None = None
+) -> Card:
+    """One side of the comparison; what is `known` of its test scores is not found anew."""
+    test = known or lab.validator().evaluate(model, lab.loaders().eval_loader("test"))
     return Card(
         name=name,
         macs=int(row["resources/macs"]),

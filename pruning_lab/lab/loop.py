@@ -188,7 +188,7 @@ def damage(lab: Experiment, state: RunState, choice: Choice, spent: Row) -> Row:
     uncut = before_cut(lab, state)
     cut = cut_off(state, choice.groups)
     repair = compensate(lab, state, uncut)
-    after_cut = validate(lab, state)
+    after_cut = state.scores = validate(lab, state)
     return {
         **{f"val/{name}_before_recovery": after_cut[f"val/{name}"] for name in ("iou", "loss")},
         **{f"selection/prefer_{name}": value for name, value in state.preference.items()},
@@ -207,8 +207,12 @@ def recover(lab: Experiment, state: RunState) -> Row:
     started = time.perf_counter()
     before = 0.0 if state.training is None else state.training.seconds
     recovery = heal(lab, state, f"recovery {state.step + 1}", final=False, repaired=is_repaired(state.half))
-    row, half = validate(lab, state), state.half
-    state.step, state.half = state.step + 1, {}
+    if state.scores and not recovery["cost/recovery_images"]:  # it is still what was validated after the cut
+        row: Row = state.scores | {"cost/validation_seconds": 0.0}
+    else:
+        row = validate(lab, state)
+    half = state.half
+    state.step, state.half, state.scores = state.step + 1, {}, {}
     seconds = before + time.perf_counter() - started
     spent = {"cost/validation_seconds": row["cost/validation_seconds"], "cost/step_seconds": seconds}
     return {**row, **recovery, **half, **{name: half[name] + value for name, value in spent.items()}}

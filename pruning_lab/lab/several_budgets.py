@@ -10,6 +10,8 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.loop import begin, go_on
 from pruning_lab.lab.output.base_losses import read_losses, write_losses
+from pruning_lab.lab.output.card import read_cards
+from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.resume import to_the_end
 from pruning_lab.lab.saved_state import save_state, saved_state
 from pruning_lab.lab.start import TRAINING, announce
@@ -53,10 +55,22 @@ def _prune(lab: Experiment, fork: Fork | None, before: Path | None, forks: _Fork
         return begin(lab) if shared is None else take_over(lab, shared)
 
     def work(state: RunState) -> dict[str, float]:
+        state.base_test = _base_test(before, state.base_hash)
         forks.remember(state)
         return go_on(lab, state, before_step=lambda: forks.remember(state))
 
     return to_the_end(lab, work, start)
+
+
+def _base_test(before: Path | None, base_hash: str) -> Row:
+    """The base's test scores, from the card of the budget before, which is of the same base; else nothing."""
+    try:
+        cards = None if before is None else read_cards(before)
+    except LabError:
+        return {}
+    if cards is None or cards.base_hash != base_hash:
+        return {}
+    return {"iou": cards.base.test_iou, "dice": cards.base.test_dice}
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ class RunState:
         half: of a step that is cut and not recovered yet, all that is known; empty between two steps.
         training: how far a recovery was when the run was cut short; None once it goes on.
         random: the state of all generators after the last step.
+        scores: what validation found right after the last cut; empty where it is not known, and not saved.
+        base_test: the base's test scores, where the run of another budget has found them; not saved.
     """
 
     model: nn.Module
@@ -63,6 +65,8 @@ class RunState:
     half: Row = field(default_factory=dict)
     training: Progress | None = None
     random: dict[str, Any] = field(default_factory=random_state)
+    scores: Row = field(default_factory=dict)
+    base_test: Row = field(default_factory=dict)
 
     def fork(self) -> RunState:
         """A copy that goes its own way; the two share what never changes, the base and the snapshots."""

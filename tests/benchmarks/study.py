@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,12 +23,13 @@ from pruning_lab.lab.output.run_folder import read_run
 from pruning_lab.tasks.report.pages import deliver
 from tests.benchmarks.study_cells import DATA, Cell, all_cells
 from tests.benchmarks.study_tables import Result, text_of
+from tests.tasks.forked import Job
 
 ROOT = Path("outputs/study")
 MARKER = "healing"
 LOG = "job.txt"
 
-Start = Callable[[Cell], subprocess.Popen[bytes]]
+Start = Callable[[Cell], Job]
 
 
 def is_done(cell: Cell, root: Path) -> bool:
@@ -61,15 +61,11 @@ def results_of(cells: Sequence[Cell], root: Path) -> list[Result]:
 def starter(root: Path, nuclei: str) -> Start:
     """Starts a cell's job in a process of one thread; what a job that was cut short has left is taken away first."""
 
-    def start(cell: Cell) -> subprocess.Popen[bytes]:
+    def start(cell: Cell) -> Job:
         folder = root / cell.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        command = [sys.executable, "-m", "pruning_lab", *cell.arguments(root, nuclei, str(root / "bases"))]
-        with (folder / LOG).open("wb") as log:
-            return subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"OMP_NUM_THREADS": "1"}
-            )
+        return Job(cell.arguments(root, nuclei, str(root / "bases")), folder / LOG)
 
     return start
 
@@ -83,7 +79,7 @@ def run_cells(
         the cells whose jobs failed.
     """
     waiting, failed = missing(cells, root), []
-    running: dict[Cell, subprocess.Popen[bytes]] = {}
+    running: dict[Cell, Job] = {}
     ends = time.monotonic() + 3600 * hours
     total = len(waiting)
     while waiting or running:
@@ -107,7 +103,7 @@ def run_cells(
     return failed
 
 
-def _may_start(cell: Cell, root: Path, running: dict[Cell, subprocess.Popen[bytes]]) -> bool:
+def _may_start(cell: Cell, root: Path, running: dict[Cell, Job]) -> bool:
     """Not before its widths are there, nor beside another job that may train the same base for the first time."""
     source = cell.needs()
     if source is not None and not is_done(source, root):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.importance import Ipad
+from pruning_lab.importance import Downstream, Ipad
 from tests.networks.scored import EXAMPLE, NETS, batches, build
 
 
@@ -152,6 +152,56 @@ def test_around_its_own_mean_a_filter_has_its_standard_deviation_over_images_and
         torch.testing.assert_close(found[row], expected)
 
 
+def weights_on(module: nn.Module, channel: int, p: int) -> float:
+    """||W(., i)||_p / (filters x kernel size) of all that a convolution multiplies a channel with."""
+    weight = module.weight.detach()
+    if isinstance(module, nn.ConvTranspose2d):
+        weight = weight.transpose(0, 1)
+    filters = len(weight) // module.groups
+    block, place = divmod(channel, weight.shape[1])
+    part = weight[block * filters : (block + 1) * filters, place].flatten()
+    return float(part.norm(p)) / len(part)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_weights_of_readers_are_those_that_a_filter_is_multiplied_with(p: int) -> None:
+    model = build("unet").eval()
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    found = Ipad(omega=1.0, p=p, weights="readers")(model, graph, [])
+    terms = {
+        name: torch.tensor([weights_on(model.get_submodule(name), channel, p) for channel in range(width)])
+        for name in ("down", "rise", "join", "head")
+        for width in [model.get_submodule(name).in_channels]
+    }
+    torch.testing.assert_close(found[graph.layers["enter"]], (terms["down"] + terms["join"][:4]) / 2)
+    torch.testing.assert_close(found[graph.layers["down"]], terms["rise"])
+    torch.testing.assert_close(found[graph.layers["rise"]], terms["join"][4:])
+    torch.testing.assert_close(found[graph.layers["join"]], terms["head"])
+    over = {name: term / term.mean() for name, term in terms.items()}
+    held = Ipad(omega=1.0, p=p, weights="readers", normalize="layer_mean")(model, graph, [])
+    torch.testing.assert_close(held[graph.layers["enter"]], (over["down"] + over["join"][:4]) / 2)
+
+
+def test_a_grouped_reader_multiplies_a_channel_with_its_own_block() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 3, groups=2), nn.Conv2d(6, 2, 1))
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    found = Ipad(omega=1.0, weights="readers")(model, graph, [])
+    expected = torch.tensor([weights_on(model[1], channel, 1) for channel in range(4)])
+    pairs = torch.zeros(len(graph)).scatter_reduce(0, graph.layers["0"], expected, "mean", include_self=False)
+    torch.testing.assert_close(found[graph.layers["0"]], pairs[graph.layers["0"]])
+
+
+@pytest.mark.parametrize("method", [Ipad, Downstream], ids=lambda kind: kind.__name__)
+def test_ranked_filters_have_their_places_in_their_layers(method: Callable[..., Ipad | Downstream]) -> None:
+    model = build("chain")  # where every group is one filter of one layer
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    plain, ranked = (method(ranked=one)(model, graph, batches()) for one in (False, True))
+    for ids in graph.layers.values():
+        places = torch.empty(len(ids))
+        places[plain[ids].argsort()] = torch.arange(1.0, len(ids) + 1)
+        torch.testing.assert_close(ranked[ids], places / len(ids))
+
+
 def test_what_readers_read_of_a_constant_filter_does_not_deviate_from_its_own_mean() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
     with torch.no_grad():
@@ -240,7 +290,9 @@ def test_weights_alone_need_no_images() -> None:
         ({"omega": 1.5}, "omega=1.5"),
         ({"p": 3}, "p=3"),
         ({"normalize": "mean"}, "normalize=mean"),
-        ({"of": "all"}, "of=all"),
+        ({"of": "all"}, "of=all must be outputs or reads"),
+        ({"around": "all"}, "around=all must be layer or own"),
+        ({"weights": "all"}, "weights=all must be own or readers"),
     ],
 )
 def test_a_wrong_option_is_named(wrong: dict[str, object], message: str) -> None:

@@ -1,6 +1,7 @@
 """The loop, from the base to the saved model, on a network that trains in a second."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pruning_lab.lab.output.history import History
 from pruning_lab.selection.floors import Floors
 from pruning_lab.selection.stopping import All
 from pruning_lab.training.loop import NonFiniteLossError
+from pruning_lab.training.recovery import Recovery
 from tests.lab.output.pages import Page, check_page
 from tests.networks.labs import Recorder, scoring, tiny_lab
 
@@ -197,6 +199,18 @@ def test_max_steps_ends_the_run(tmp_path: Path) -> None:
     summary = lab.prune(tiny_lab(tmp_path, max_steps=1, tracker=tracker))
     assert summary["budget_met"] == 0.0
     assert [step for step, _ in tracker.steps] == [0, 1, 2]
+
+
+def test_a_network_that_no_recovery_trains_is_validated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    validated = []
+    validate = lab.validate
+    monkeypatch.setattr(lab, "validate", lambda *given: validated.append(1) or validate(*given))
+    untrained = Recovery(partial(torch.optim.Adam, lr=1e-2), epochs=0)
+    lab.prune(tiny_lab(tmp_path, max_steps=2, recovery=untrained))
+    base, *cuts = History.read(tmp_path / "run" / "history.csv")
+    assert len(validated) == 1 + len(cuts) == 3
+    assert all(row["val/iou"] == row["val/iou_before_recovery"] and row["val/dice"] > 0 for row in cuts)
+    assert all(0 < row["cost/validation_seconds"] < 3 * base["cost/validation_seconds"] + 1 for row in cuts)
 
 
 def test_an_interrupted_run_is_marked_and_keeps_its_history(tmp_path: Path) -> None:

@@ -45,6 +45,25 @@ def answer(arguments: Iterable[str], before: Callable[[], None] = lambda: None) 
     return Answer(os.waitstatus_to_exitcode(status), *said)
 
 
+class Job:
+    """A command line that runs beside this process, as `subprocess.Popen` has it."""
+
+    def __init__(self, arguments: Iterable[str], log: Path) -> None:
+        """Start it; what it says goes to `log`."""
+        self.returncode: int | None = None
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _in_child([*arguments], lambda: None, [log])
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if ended else None
+        return self.returncode
+
+
 def as_anyone() -> None:
     """For `before`: give up what lets root read and write everything (Linux); its own files are still its own."""
     if os.geteuid() != 0:
@@ -79,10 +98,12 @@ def without(*modules: str) -> Callable[[], None]:
 
 
 def _in_child(arguments: list[str], before: Callable[[], None], names: list[Path]) -> NoReturn:
+    """Args: names: of the files for what it says and for its errors, or of one for both."""
     code = 99
     try:
-        for number, name in enumerate(names, start=1):
-            os.dup2(os.open(name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), number)
+        opened = [os.open(name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY) for name in names]
+        for number, place in ((1, opened[0]), (2, opened[-1])):
+            os.dup2(place, number)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         warnings.simplefilter("ignore")
         before()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.data import Loaders
 from pruning_lab.importance import Importance, MovingAverage, Random
 from pruning_lab.lab import loop as lab
 from pruning_lab.lab.experiment import Experiment
@@ -49,6 +50,17 @@ def test_shared_steps_end_as_the_runs_made_alone_do(tmp_path: Path, importance: 
         assert [step for step, _ in tracker.steps] == list(range(len(alone)))
     assert "steps_shared_with" not in trackers[0].tags
     assert trackers[2].tags["steps_shared_with"] == str(tmp_path / "shared_0.6" / "run")
+
+
+def test_the_base_is_tested_once_for_all_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = []
+    loader = Loaders.eval_loader
+    monkeypatch.setattr(Loaders, "eval_loader", lambda self, split: tested.append(split) or loader(self, split))
+    limits = (0.8, 0.6)
+    prune_to_each([tiny_lab(tmp_path / str(limit), bases=tmp_path, stop=All(flops=limit)) for limit in limits])
+    assert tested.count("test") == 3
+    first, second = (read_cards(tmp_path / str(limit) / "run") for limit in limits)
+    assert (first.base.test_iou, first.base.test_dice) == (second.base.test_iou, second.base.test_dice)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ the mean of M_k over the layer's filters and D_k = M_k - M:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +21,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance.activations.observe import Observe, observe_outputs, observe_reads
 from pruning_lab.importance.contract import Batches, FilterImportance, FilterScores, over_ids, readers
+from pruning_lab.importance.scopes import ranks_in_layers
 from pruning_lab.importance.weights.kernels import check_p, filter_weights, norms
 
 
@@ -33,13 +34,18 @@ class Ipad(FilterImportance):
         p: 1 or 2, the norm in both terms.
         equalizer: brings the activations' term to the weights' scale; not used with `normalize`.
         normalize: None; `global_sum`: each term is divided by its sum over all filters of the network; `layer_mean`: by
-            its mean over the filters of the layer, so that every layer gives its own least useful filters.
+            its mean over the filters of the layer, so that every layer gives its own least useful filters. What is
+            said of readers is held against the mean of each reader.
         of: whose deviation: `outputs`, the layer's own as in the paper, before normalization and activation; `reads`,
             what the readers of its filters read, behind both: M is then the mean over the reader's channels, and a
             filter has the mean over the places where its group is read.
+        weights: whose weights: `own`, the filter's kernel as in the paper; `readers`, what its readers multiply it
+            with, n_l being a reader's filters x kh x kw: a norm behind a filter undoes the size of its own kernel.
         around: what an output deviates from: `layer`, the mean over the layer's filters, as in the paper; `own`, the
             filter's own mean over all images and places, so that its term is its standard deviation, whatever p: what
             is lost where the filter is replaced by its mean.
+        ranked: give each filter its place in its layer's order, in (0, 1], in place of its score, so that all layers
+            give alike shares of their filters.
         resize_kernels: resize kernels to 3x3 before the norm, with n_l = in_channels / groups.
         pointwise_by_weights: score 1x1 layers by their weights only, not weighted by omega.
     """
@@ -52,6 +58,8 @@ class Ipad(FilterImportance):
     pointwise_by_weights: bool = False
     of: str = "outputs"
     around: str = "layer"
+    weights: str = "own"
+    ranked: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.omega <= 1:
@@ -61,29 +69,43 @@ class Ipad(FilterImportance):
             raise LabError(f"importance.equalizer={self.equalizer} must not be negative")
         if self.normalize not in (None, *_NORMALIZED):
             raise LabError(f"importance.normalize={self.normalize} must be null, {' or '.join(_NORMALIZED)}")
-        if self.of not in ("outputs", "reads"):
-            raise LabError(f"importance.of={self.of} must be outputs or reads")
-        if self.around not in ("layer", "own"):
-            raise LabError(f"importance.around={self.around} must be layer or own")
+        for key, known in _CHOICES.items():
+            if getattr(self, key) not in known:
+                raise LabError(f"importance.{key}={getattr(self, key)} must be {' or '.join(known)}")
 
     def by_filter(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
         kernels = filter_weights(model, graph)
-        by_weights = {layer: self._weight_term(kernel) for layer, kernel in kernels.items()}
         alone = {layer for layer, kernel in kernels.items() if self.pointwise_by_weights and _pointwise(kernel)}
+        if self.weights == "own":
+            by_weights = self._over({layer: self._weight_term(kernel) for layer, kernel in kernels.items()})
+        else:
+            by_weights = _of_filters(graph, self._over(self._by_readers(model, graph, kernels)))
         deviation: FilterScores = {}
         if self.omega < 1:
-            seen = self._deviation(model, graph, batches)
-            deviation = {layer: term for layer, term in seen.items() if layer not in alone}
-        scale = self.equalizer
-        if self.normalize is not None:
-            over = _NORMALIZED[self.normalize]
-            by_weights, deviation, scale = over(by_weights), over(deviation), 1.0
+            deviation = self._deviation(model, graph, batches, alone)
+        scale = self.equalizer if self.normalize is None else 1.0
         scores = {}
         for layer, term in by_weights.items():
             scores[layer] = term if layer in alone else self.omega * term
             if layer in deviation:
                 scores[layer] = scores[layer] + (1 - self.omega) * scale * deviation[layer]
-        return scores
+        return ranks_in_layers(scores) if self.ranked else scores
+
+    def _over(self, terms: FilterScores) -> FilterScores:
+        return terms if self.normalize is None else _NORMALIZED[self.normalize](terms)
+
+    def _by_readers(self, model: nn.Module, graph: ChannelGraph, kernels: FilterScores) -> FilterScores:
+        """||W_r(., i)||_p / n_r of every channel i that a layer r reads, float [in_channels] each."""
+        found = {}
+        for layer, channels in readers(graph).items():
+            kernel = kernels.get(layer)
+            blocks = 0 if kernel is None or kernel.dim() < 2 else len(channels) // kernel.shape[1]
+            if kernel is None or not blocks or len(kernel) % blocks:
+                continue  # a product of activations, or a bare parameter
+            parts = kernel.float().reshape(blocks, len(kernel) // blocks, kernel.shape[1], -1).transpose(1, 2)
+            rows = parts.reshape(len(channels), -1)
+            found[layer] = norms(rows, self.p) / rows.shape[1]
+        return found
 
     def _weight_term(self, kernel: Tensor) -> Tensor:
         """||W_k||_p / n_l, float [filters]."""
@@ -94,17 +116,20 @@ class Ipad(FilterImportance):
             count = kernel.shape[1]
         return norms(kernel.flatten(1), self.p) / count
 
-    def _deviation(self, model: nn.Module, graph: ChannelGraph, batches: Batches) -> FilterScores:
-        """ADC_p of every layer, float [filters]. Memory: one mean map per layer and image size.
+    def _deviation(
+        self, model: nn.Module, graph: ChannelGraph, batches: Batches, without: Collection[str]
+    ) -> FilterScores:
+        """ADC_p of every layer but some, float [filters]. Memory: one mean map per layer and image size.
 
         Images of several sizes have mean maps of several sizes; a layer's ADC is then their mean, weighted by how
         many images each one saw.
         """
-        if self.around == "own":
-            found = _standard_deviations(partial(self._observed, model, graph, batches))
-        else:
-            found = self._around_layers(partial(self._observed, model, graph, batches))
-        return found if self.of == "outputs" else _of_filters(graph, found)
+        look = partial(self._observed, model, graph, batches)
+        found = _standard_deviations(look) if self.around == "own" else self._around_layers(look)
+        if self.of == "reads":
+            found = _of_filters(graph, self._over(found))
+        found = {layer: term for layer, term in found.items() if layer not in without}
+        return found if self.of == "reads" else self._over(found)
 
     def _observed(self, model: nn.Module, graph: ChannelGraph, batches: Batches, observe: Observe) -> None:
         (observe_outputs if self.of == "outputs" else observe_reads)(model, graph, batches, observe)
@@ -162,6 +187,7 @@ def _over_layer_mean(terms: FilterScores) -> FilterScores:
     return {layer: term / term.mean() if bool(term.any()) else term for layer, term in terms.items()}
 
 
+_CHOICES = {"of": ("outputs", "reads"), "around": ("layer", "own"), "weights": ("own", "readers")}
 _NORMALIZED = {"global_sum": _over_sum, "layer_mean": _over_layer_mean}
 
 

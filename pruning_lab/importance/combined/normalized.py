@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance.contract import Batches, Importance
-from pruning_lab.importance.scopes import SCOPES, scope_of
+from pruning_lab.importance.scopes import SCOPES, ranks, scope_of
 
 NORMALIZATIONS = ("none", "mean", "max", "sum", "rank", "gaussian")
 
@@ -56,7 +56,7 @@ def normalize(scores: Tensor, scope: Tensor, by: str) -> Tensor:
     if by == "none" or not len(values):
         return values.float()
     if by == "rank":
-        return _ranks(values, scope).float()
+        return ranks(values, scope).float()
     size = torch.bincount(scope).double()
     total = torch.zeros_like(size).index_add(0, scope, values)
     if by == "gaussian":
@@ -68,18 +68,6 @@ def normalize(scores: Tensor, scope: Tensor, by: str) -> Tensor:
     else:
         by_scope = total / size if by == "mean" else total
     return (values / _not_zero(by_scope)[scope]).float()
-
-
-def _ranks(values: Tensor, scope: Tensor) -> Tensor:
-    order = values.argsort(stable=True)
-    order = order[scope[order].argsort(stable=True)]
-    sorted_values, sorted_scope = values[order], scope[order]
-    size = torch.bincount(scope)
-    place = torch.arange(len(values)) - (size.cumsum(0) - size)[sorted_scope] + 1.0
-    differs = (sorted_values.diff() != 0) | (sorted_scope.diff() != 0)
-    tie = torch.cat([torch.zeros(1, dtype=torch.int64), differs.long().cumsum(0)])
-    shared = torch.zeros_like(place).scatter_reduce(0, tie, place, "mean", include_self=False)[tie]
-    return torch.empty_like(values).index_copy(0, order, (shared / size[sorted_scope]).to(values.dtype))
 
 
 def _not_zero(values: Tensor) -> Tensor:
