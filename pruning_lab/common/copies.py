@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from pruning_lab.common.modules import every_path
+
 
 def copy_of(model: nn.Module) -> nn.Module:
     """A deep copy, also of models that keep computed tensors: weights that hooks leave behind, or activations."""
@@ -24,7 +26,7 @@ def light_copy_of(model: nn.Module) -> nn.Module:
 
 def _copied(model: nn.Module, share: bool) -> nn.Module:
     memo: dict[int, Any] = {}
-    modules = list(model.modules())
+    modules = [module for _, module in every_path(model)]
     with torch.no_grad():
         for parameter in (one for module in modules for one in module._parameters.values()):
             if type(parameter) is nn.Parameter and id(parameter) not in memo:

@@ -59,12 +59,29 @@ def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {key: item for key, item in vars(module).items() if isinstance(item, Tensor)}
 
 
-def named_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+NamedTensors = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""Parameters and buffers by their names."""
+
+
+def every_path(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """What `named_modules(remove_duplicate=False)` gives, without a generator for each level of each module."""
+    found, waiting = [], [("", model)]
+    while waiting:
+        path, module = waiting.pop()
+        found.append((path, module))
+        if module._modules:
+            prefix = f"{path}." if path else ""
+            below = [(prefix + name, child) for name, child in module._modules.items() if child is not None]
+            waiting += reversed(below)
+    return found
+
+
+def named_tensors(model: nn.Module) -> NamedTensors:
     """A model's parameters and its buffers by their first names, in torch's own order, in one walk over its modules."""
     parameters: dict[str, Tensor] = {}
     buffers: dict[str, Tensor] = {}
     seen: set[int] = set()
-    for path, module in model.named_modules():
+    for path, module in every_path(model):
         prefix = f"{path}." if path else ""
         for found, named in ((module._parameters, parameters), (module._buffers, buffers)):
             for name, tensor in found.items():

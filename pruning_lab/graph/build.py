@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruning_lab.common.modules import layer_name, named_tensors
+from pruning_lab.common.modules import NamedTensors, layer_name, named_tensors
 from pruning_lab.graph.structure.channels import STAYS, Channels, by_layer
 from pruning_lab.graph.structure.id_rows import Rows
 from pruning_lab.graph.structure.records import Consumer, CostTerm, HeldSize, Size, Structure, TensorInfo
@@ -78,12 +78,16 @@ def read_graph(
             raise
         interpreter = Interpreter(RULES, MEETING)
         interpret_by_hand(interpreter, model, inputs, connections)
-        graph, ids = _number(interpreter, model, {})
+        graph, ids = _number(interpreter, named_tensors(model), model, {})
+        graph = replace(graph, rows=Rows(graph.structure.rows()))
         return graph, Reading(None, {}, ids.of_label, [], [], answered(interpreter.links))
     interpreter, values, split = _interpret(tape, connections, split)
     suspects, sizes = [*interpreter.suspects, *interpreter.contracted], list(interpreter.sizes)
-    training = _training_tape(model, inputs, interpreter.used) if before is None else before.training
-    graph, ids = _number(interpreter, model, _read_training(interpreter, training))
+    tensors = named_tensors(model)
+    training = before.training if before is not None else None
+    if before is None and not interpreter.used.issuperset(tensors[0]):
+        training = _training_tape(model, inputs, interpreter.used)
+    graph, ids = _number(interpreter, tensors, model, _read_training(interpreter, training))
     memory = live_values(tape, values, ids)
     structure = replace(graph.structure, split=split, memory=memory, flows=flows_of(tape))
     graph = replace(graph, structure=structure, rows=Rows(structure.rows()))
@@ -153,8 +157,6 @@ def _training_tape(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]
     It is tried with one sample more, as batch normalization may need, and then with images four times as large, since
     auxiliary heads pool more. The size of an image makes no difference to its channels, and neither do values.
     """
-    if known.issuperset(named_tensors(model)[0]):
-        return None
     doubled = tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
     larger = (tuple(_enlarged(item) for item in items) for items in (inputs, doubled))
     for tried in itertools.chain((inputs, doubled), larger):
@@ -189,8 +191,13 @@ def _read_training(interpreter: Interpreter, tape: Tape | None) -> dict[str, str
     return dict.fromkeys(added, ONLY_TRAINING) | dict.fromkeys(returned, RETURNED_IN_TRAINING)
 
 
-def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str, str]) -> tuple[Channels, GroupIds]:
-    """Number the groups in the order in which the network first gives out their filters."""
+def _number(
+    interpreter: Interpreter, tensors: NamedTensors, model: nn.Module, only_training: dict[str, str]
+) -> tuple[Channels, GroupIds]:
+    """Number the groups in the order in which the network first gives out their filters.
+
+    Its rows are still to be laid together.
+    """
     component = interpreter.space.components()
     group_of_component, count = _number_groups(interpreter, component)
     group_of_label = torch.from_numpy(group_of_component[component])
@@ -209,7 +216,7 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str,
     for name, row in layers.items():
         if row.numel() and bool((row == row[0]).all()):
             reasons.setdefault(int(row[0]), f"all filters of {name} are tied together")
-    parameters, buffers = named_tensors(model)
+    parameters, buffers = tensors
     mixed = {
         int(group_of_component[index]): why for index, why in interpreter.space.mixed_components(component).items()
     }
@@ -229,7 +236,7 @@ def _number(interpreter: Interpreter, model: nn.Module, only_training: dict[str,
     )
     graph = Channels(
         structure=structure,
-        rows=Rows(structure.rows()),
+        rows=Rows(()),
         original={name: torch.arange(len(row)) for name, row in layers.items()},
         original_widths={name: len(row) for name, row in layers.items()},
         frozen=by_layer(layers, reasons) | dict.fromkeys(never_run, "never run"),

@@ -68,7 +68,7 @@ class Recorder(TorchDispatchMode):
         self.tape = Tape()
         self.module = ""
         self._whole, self._names, self._run = whole, names, run
-        self._apart: dict[Any, bool] = {}
+        self._apart: dict[int, bool] = {}
         self._seen: dict[int, _Seen] = {}
         self._memories: dict[int, _Memory] = {}
         self._count = 0
@@ -127,9 +127,10 @@ class Recorder(TorchDispatchMode):
             self.tape.writes_parameters = True
 
     def _taken_apart(self, func: Any) -> bool:
-        if func not in self._apart:
-            self._apart[func] = not self._whole(func) and func._can_decompose()
-        return self._apart[func]
+        known = self._apart.get(id(func))  # an operator lives as long as torch does, and to hash one takes Python
+        if known is None:
+            known = self._apart[id(func)] = not self._whole(func) and func._can_decompose()
+        return known
 
     def _present(self, seen: _Seen) -> Step:
         """The step of a tensor as it is now; a view of memory that was written to is looked at anew."""
@@ -149,10 +150,11 @@ class Recorder(TorchDispatchMode):
 
     def _meet(self, tensor: Tensor) -> _Seen:
         """A tensor that no recorded operator gave out: a parameter, a constant, or one more way to look at memory."""
-        memory = self._memories.get(_storage(tensor)[0])
+        place = _storage(tensor)
+        memory = self._memories.get(place[0])
         known = [seen for seen in memory.seen if seen.tensor() is not None] if memory else []
         if not memory or not known:
-            return self._start(tensor)
+            return self._start(tensor, place)
         for seen in known:
             other = seen.tensor()
             if other is not None and _geometry(other) == _geometry(tensor):
@@ -162,8 +164,8 @@ class Recorder(TorchDispatchMode):
         step.result = _facts(tensor, memory)
         return self._remember(tensor, self._add(step), memory, base, step)
 
-    def _start(self, tensor: Tensor) -> _Seen:
-        memory = self._new_memory(*_storage(tensor))
+    def _start(self, tensor: Tensor, place: tuple[int, int] | None = None) -> _Seen:
+        memory = self._new_memory(*(place or _storage(tensor)))
         name = self._names.get(id(tensor), "")
         step = Step(None, result=_facts(tensor, memory), name=name)
         if not name:
@@ -302,10 +304,13 @@ def _listed(tree: Any) -> list[Tensor]:
     """All tensors in nested arguments or results."""
     if isinstance(tree, Tensor):
         return [tree]
-    found = []
+    found: list[Tensor] = []
     if isinstance(tree, (list, tuple)):
         for leaf in tree:
-            found += _listed(leaf)
+            if isinstance(leaf, Tensor):
+                found.append(leaf)
+            elif isinstance(leaf, (list, tuple)):
+                found += _listed(leaf)
     return found
 
 
@@ -313,7 +318,16 @@ def _as_steps(tree: Any, steps: dict[int, Step]) -> Any:
     if isinstance(tree, Tensor):
         return steps[id(tree)]
     if isinstance(tree, (list, tuple)):
-        return type(tree)([_as_steps(leaf, steps) for leaf in tree])
+        return type(tree)(
+            [
+                steps[id(leaf)]
+                if isinstance(leaf, Tensor)
+                else _as_steps(leaf, steps)
+                if isinstance(leaf, (list, tuple))
+                else leaf
+                for leaf in tree
+            ]
+        )
     return tree
 
 
@@ -333,6 +347,8 @@ def _mixed(result: Any, facts: list[Facts]) -> Any:
 
 def _written_to(func: Any, args: tuple, kwargs: dict) -> list[Tensor]:
     """The tensors that an operator writes into."""
+    if not func._schema.is_mutable:
+        return []
     found: list[Tensor] = []
     for place, name in _written_arguments(func):
         found += _listed(args[place] if place < len(args) else kwargs.get(name))
@@ -342,7 +358,5 @@ def _written_to(func: Any, args: tuple, kwargs: dict) -> list[Tensor]:
 @functools.cache
 def _written_arguments(func: Any) -> list[tuple[int, str]]:
     """Places and names of the arguments that an operator writes into."""
-    if not func._schema.is_mutable:
-        return []
     listed = enumerate(func._schema.arguments)
     return [(place, one.name) for place, one in listed if one.alias_info is not None and one.alias_info.is_write]

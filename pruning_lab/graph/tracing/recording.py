@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pruning_lab.common.copies import light_copy_of
 from pruning_lab.common.errors import LabError
-from pruning_lab.common.modules import random_kept, tensors_in, told
+from pruning_lab.common.modules import every_path, random_kept, tensors_in, told
 from pruning_lab.graph.tracing.recorder import Recorder
 from pruning_lab.graph.tracing.rules import recorded_whole
 from pruning_lab.graph.tracing.size_reads import SizeReads
@@ -88,7 +88,7 @@ def _names(model: nn.Module, copied: nn.Module) -> dict[int, str]:
     """Identity of a parameter or buffer, of the copy or (where a closure holds it) of the model -> its first name."""
     names: dict[int, str] = {}
     for one in (copied, model):
-        for path, module in one.named_modules(remove_duplicate=False):
+        for path, module in every_path(one):
             prefix = f"{path}." if path else ""
             for name, tensor in itertools.chain(module._parameters.items(), module._buffers.items()):
                 if tensor is not None:
@@ -110,8 +110,10 @@ def _follow_modules(copied: nn.Module, recorder: Recorder) -> None:
     def left(module: nn.Module, args: Any, output: Any) -> None:
         recorder.module = running.pop()
 
-    for path, module in copied.named_modules():
-        if not isinstance(module, torch.jit.ScriptModule):
+    followed: set[nn.Module] = set()
+    for path, module in every_path(copied):
+        if module not in followed and not isinstance(module, torch.jit.ScriptModule):
+            followed.add(module)
             module.register_forward_pre_hook(entering(path), prepend=True)
             module.register_forward_hook(left, prepend=True, always_call=True)
 

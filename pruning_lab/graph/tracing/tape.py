@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,11 +70,12 @@ class Step:
         """`add in layer1.0`, by the module whose forward called the operator."""
         return _described(self.target, self.module)
 
-    def facts(self) -> Iterator[Facts]:
+    def facts(self) -> tuple[Facts, ...]:
         """Facts of every tensor that it gave out."""
-        for item in self.result if isinstance(self.result, list) else (self.result,):
-            if isinstance(item, Facts):
-                yield item
+        result = self.result
+        if isinstance(result, Facts):
+            return (result,)
+        return tuple(one for one in result if isinstance(one, Facts)) if isinstance(result, list) else ()
 
     def __repr__(self) -> str:
         return f"Step({self.name or self.described})"
