@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
+from pruning_lab.common.modules import every_path
 from pruning_lab.graph.cutting.held_tensors import Holders, Modules, held_tensor, holders_of
 from pruning_lab.graph.cutting.module_sizes import channel_attribute, fit_attributes, held_value, set_held_value
 from pruning_lab.graph.cutting.slices import Kept, kept_part
@@ -36,7 +37,7 @@ def cut(model: nn.Module, graph: Channels, groups: Groups, optimizer: torch.opti
     _check_groups(graph, left)
     if not bool(left.removed.any()):
         return
-    modules = dict(model.named_modules(remove_duplicate=False))
+    modules = dict(every_path(model))
     changes = [Change(name, held_tensor(modules, name), keep) for name, keep in _keeps(graph, left)]
     _check_tensors(graph, changes, optimizer)
     holders = holders_of(modules, [change.tensor for change in changes])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pruning_lab.common.modules import every_path
 from pruning_lab.graph.cutting.held_tensors import held_tensor
 from pruning_lab.graph.structure.channels import Channels, Groups
 
@@ -16,7 +17,7 @@ def mask(model: nn.Module, graph: Channels, groups: Groups) -> None:
     channel's own filters are zeroed.
     """
     removed = graph.as_mask(groups)
-    modules = dict(model.named_modules(remove_duplicate=False))
+    modules = dict(every_path(model))
     for consumer in graph.consumers:
         for name in consumer.tensors:
             row = graph.tensors[name].axes.get(consumer.dim)

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from pruning_lab.common.modules import every_path
+
 SIZES = frozenset(
     (
         *("out_channels", "in_channels", "groups", "out_features", "in_features", "num_features", "num_channels"),
@@ -39,7 +41,7 @@ _OWNERS = (
 
 def may_hide_sizes(model: nn.Module) -> bool:
     """Whether scripted code runs in a model, or code of its own that asks a layer for its account of its sizes."""
-    modules = list(model.modules())
+    modules = [module for _, module in every_path(model)]
     kinds: set[Any] = set(map(type, modules))
     return any(_class_hides(kind, kind.forward) for kind in kinds) or any(map(_instance_hides, modules))
 

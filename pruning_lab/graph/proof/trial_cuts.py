@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pruning_lab.common.copies import copy_of, light_copy_of
 from pruning_lab.common.errors import LabError
-from pruning_lab.common.modules import in_mode, tensors_in, told
+from pruning_lab.common.modules import in_mode, named_tensors, tensors_in, told
 from pruning_lab.graph.build import Reading, read_graph
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.cutting.mask import mask
@@ -137,7 +137,8 @@ def _masked(model: nn.Module, graph: Channels, removed: Tensor) -> Iterator[None
     }
     if bool((removed & graph.contracted).any()):
         names.update(graph.tensors)
-    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    parameters, buffers = named_tensors(model)
+    tensors = parameters | buffers
     before = {name: tensors[name].data for name in names & set(tensors)}
     try:
         for name, values in before.items():
@@ -333,7 +334,8 @@ class _TrialCuts:
 def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
     """Noise on tensors that hold one value only: a factor that starts at zero hides whatever it multiplies."""
     with torch.no_grad():
-        for tensor in [*model.parameters(), *model.buffers()]:
+        parameters, buffers = named_tensors(model)
+        for tensor in [*parameters.values(), *buffers.values()]:
             if tensor.is_floating_point() and tensor.numel() > 1 and _is_uniform(tensor):
                 tensor.data = tensor + 0.3 * torch.rand(tensor.shape, generator=generator).to(tensor)
     return model
