@@ -158,6 +158,7 @@ class OutputPart:
         parameters, tags: what the tracking store is told of this run.
         sweep: what this run is a job of; None for one of its own.
         judge: is shown the history's last row before each step, and raises GivenUpError to end the run there.
+        pictures: whether figures and a page are drawn.
     """
 
     folder: Path
@@ -168,6 +169,7 @@ class OutputPart:
     tags: Mapping[str, str] = field(default_factory=dict)
     sweep: Sweep | None = None
     judge: Callable[[Row], None] | None = None
+    pictures: bool = True
 
     @property
     def opening(self) -> Opening:

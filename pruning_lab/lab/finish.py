@@ -133,11 +133,13 @@ def _about(lab: Experiment, state: RunState, snapshot: Snapshot[ChannelGraph]) -
 def _log(lab: Experiment, state: RunState, chosen: Snapshot[ChannelGraph], summary: Mapping[str, float]) -> None:
     """The run's pictures, tables and page, in its folder and in the tracking store."""
     folder, tracker = lab.output.folder, lab.output.tracker
-    for path in draw(lab, state, chosen):
+    for path in draw(lab, state, chosen) if lab.output.pictures else ():
         tracker.log_artifact(path, "figures")
     widths = widths_rows([state.widths[0], chosen.widths], filter_floors(state), chosen.graph.frozen)
     write_widths(folder, widths)
     tracker.log_table("widths", widths)
-    for path in (folder / "history.csv", folder / "config.yaml", folder / "card.json", write_run_page(folder)):
-        tracker.log_artifact(path)
+    for name in ("history.csv", "config.yaml", "card.json"):
+        tracker.log_artifact(folder / name)
+    if lab.output.pictures:
+        tracker.log_artifact(write_run_page(folder))
     tracker.log_summary(summary)

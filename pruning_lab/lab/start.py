@@ -101,6 +101,8 @@ def announce(lab: Experiment) -> None:
         lab.output.reporter.say(dataset.about)
     counts = {split: len(dataset.split(split)) for split in ("train", "val", "test")}
     tracker.log_dataset(dataset.name, dataset.fingerprint(), counts)
+    if not lab.output.pictures:
+        return
     pairs = lab.loaders().sample_picture_data(min(SAMPLES, counts["train"]))
     images, masks = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     path = lab.output.folder / "figures" / "augmented_samples.png"

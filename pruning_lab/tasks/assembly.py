@@ -173,6 +173,7 @@ def _output_part(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -
         },
         sweep=sweep_of(folder, config.name),
         judge=judge_of_this_job(),
+        pictures=config.pictures,
     )
 
 

@@ -79,6 +79,7 @@ class LabConfig:
     channels_last: bool = MISSING
     clip_norm: float | None = None
     deterministic: bool = MISSING
+    pictures: bool = MISSING
     verify: bool = MISSING
     check: bool = MISSING
     longest_pass: float | None = None

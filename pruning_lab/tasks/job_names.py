@@ -28,6 +28,7 @@ APART = (
     "rerun",
     "save_every",
     "longest_pass",
+    "pictures",
     "check",
     "verify",
     "may_lack",

@@ -20,7 +20,7 @@ SWEEP_RECORDS = "multirun*.yaml"
 """What sweepers leave in a sweep's folder: the line as it was typed; the last one counts."""
 
 SAY_NOTHING = re.compile(
-    r"^(hydra|tracking|latency|target\.cache|loader|output_root|bases|name|device|threads|verify|check|may_lack|returns|data\.root|task)\b"
+    r"^(hydra|tracking|latency|target\.cache|loader|output_root|bases|name|device|threads|pictures|verify|check|may_lack|returns|data\.root|task)\b"
 )
 """Settings that do not tell one run's result from another's."""
 

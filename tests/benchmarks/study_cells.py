@@ -118,6 +118,7 @@ class Cell:
             *([f"bases={bases}"] if bases else []),
             "tracking=none",
             "check=false",
+            "pictures=false",
             "threads=1",
             f"hydra.run.dir={root / self.name}",
         ]

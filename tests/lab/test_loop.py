@@ -213,6 +213,20 @@ def test_a_network_that_no_recovery_trains_is_validated_once(tmp_path: Path, mon
     assert all(0 < row["cost/validation_seconds"] < 3 * base["cost/validation_seconds"] + 1 for row in cuts)
 
 
+def test_without_pictures_a_run_has_the_same_numbers(tmp_path: Path) -> None:
+    def told(folder: Path) -> list[dict[str, float]]:
+        rows = History.read(folder / "run" / "history.csv")
+        return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
+
+    drawn, plain = tmp_path / "drawn", tmp_path / "plain"
+    lab.prune(tiny_lab(drawn, max_steps=1))
+    lab.prune(tiny_lab(plain, max_steps=1, pictures=False))
+    assert told(plain) == told(drawn)
+    left = [[(folder / "run" / name).exists() for name in ("figures", "report.html")] for folder in (drawn, plain)]
+    assert left == [[True, True], [False, False]]
+    assert read_cards(plain / "run").pruned.test_iou == read_cards(drawn / "run").pruned.test_iou
+
+
 def test_an_interrupted_run_is_marked_and_keeps_its_history(tmp_path: Path) -> None:
     def interrupt(graph: object) -> torch.Tensor:
         raise KeyboardInterrupt

@@ -95,6 +95,7 @@ TYPES = [
     "channels_last=3x",
     "deterministic=maybe",
     "verify=maybe",
+    "pictures=maybe",
     "drop_unused=maybe",
 ]
 RANGES = [
