@@ -314,20 +314,14 @@ def _listed(tree: Any) -> list[Tensor]:
     return found
 
 
+_MAY_HOLD = (Tensor, list, tuple)
+
+
 def _as_steps(tree: Any, steps: dict[int, Step]) -> Any:
     if isinstance(tree, Tensor):
         return steps[id(tree)]
     if isinstance(tree, (list, tuple)):
-        return type(tree)(
-            [
-                steps[id(leaf)]
-                if isinstance(leaf, Tensor)
-                else _as_steps(leaf, steps)
-                if isinstance(leaf, (list, tuple))
-                else leaf
-                for leaf in tree
-            ]
-        )
+        return type(tree)([_as_steps(leaf, steps) if isinstance(leaf, _MAY_HOLD) else leaf for leaf in tree])
     return tree
 
 
