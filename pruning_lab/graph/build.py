@@ -243,7 +243,7 @@ def _number(
         mixed=by_layer(layers, mixed),
         unused=never_run + [name for name in dead_ends if name not in only_training],
         prunable=~_mask_of(reasons, count),
-        contracted=_marked([labels for _, labels in interpreter.contracted], group_of_label, count),
+        contracted=_mask_of((group for _, labels in interpreter.contracted for group in ids(labels).tolist()), count),
         mixing=_mask_of(mixed, count),
         frozen_groups=reasons,
     )
@@ -294,13 +294,4 @@ def _mask_of(groups: Iterable[int], count: int) -> Tensor:
     """bool [count], True for these groups, of which negative ones are none."""
     result = torch.zeros(count, dtype=torch.bool)
     result[[index for index in groups if index >= 0]] = True
-    return result
-
-
-def _marked(rows: list[Tensor], group_of_label: Tensor, count: int) -> Tensor:
-    """bool [count], True for the groups of these labels."""
-    result = torch.zeros(count, dtype=torch.bool)
-    for labels in rows:
-        ids = group_of_label[labels]
-        result[ids[ids != STAYS]] = True
     return result
