@@ -14,91 +14,115 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from pruning_lab.lab.output.palette import BLUE, DARK, GREEN, GREY, ORANGE, VERMILION, drawing
+from pruning_lab.lab.output.palette import BLUE, DARK, GREY, ORANGE, VERMILION, drawing
 
 DOCS = Path(__file__).parent
 STUDY, PICTURE = DOCS / "study.md", DOCS / "figures" / "front.svg"
+MARKERS = ("<!-- healing:start -->", "<!-- healing:end -->")
 SHOWN = {
-    "steady_taylor": ("pruning_lab, steady_taylor", BLUE, "o-"),
-    "peer_taylor": ("Torch-Pruning, Taylor", VERMILION, "s-"),
-    "peer_magnitude": ("Torch-Pruning, magnitude", ORANGE, "D-"),
-    "uniform": ("all layers alike", GREEN, "^--"),
-    "random": ("random filters", GREY, "v--"),
+    ("reconstruction", "least_squares"): ("pruning_lab: reconstruction, least squares", BLUE, "o-"),
+    ("random", "least_squares"): ("random filters, least squares", GREY, "v--"),
+    ("peer_taylor", "norms"): ("Torch-Pruning, Taylor, norms anew", VERMILION, "s-"),
+    ("peer_magnitude", "norms"): ("Torch-Pruning, magnitude, norms anew", ORANGE, "D-"),
 }
-"""Method -> its name in the legend, color and style."""
-ABOUT = {"eyes_tested": "Drawn eyes, 4 classes", "nuclei": "Nuclei, 2 classes"}
+"""(method, compensation) -> its name in the legend, color and style."""
+ROWS = {"1 epoch": "one epoch at the end", "full": "recovery after each cut"}
+"""Healing of the study -> how the picture calls it, a row of panels each."""
+ABOUT = {"eyes": "Drawn eyes, 4 classes", "fields": "Drawn land, 6 classes", "nuclei": "Nuclei, 2 classes"}
+
+Point = tuple[float, float, float]
+"""(percent of FLOPs, mean, standard deviation or 0 of one seed)."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """One data set of the study: test IoU in percent.
+    """One data set with one kind of healing: test IoU in percent.
 
     Attributes:
-        curves: method -> [(percent of FLOPs, mean, standard deviation), ...].
+        curves: (method, compensation) -> points.
     """
 
     data: str
+    healing: str
     base: float
-    curves: dict[str, list[tuple[float, float, float]]]
+    curves: dict[tuple[str, str], list[Point]]
 
 
 def read_tables(page: str) -> list[Table]:
-    """The tables of the study's page, in its order."""
+    """The tables of healing of the study's page that the picture shows, in the page's order."""
     tables = []
-    for part in page.split("\n### ")[1:]:
-        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in part.splitlines() if line.startswith("|")]
-        budgets = {i: float(cell.split()[0]) for i, cell in enumerate(rows[0]) if cell.endswith("% FLOPs")}
-        curves = {}
-        for row in rows[2:]:
-            if row[0] in SHOWN:
-                numbers = ((budget, re.findall(r"\d+\.\d+", row[i])) for i, budget in budgets.items())
-                curves[row[0]] = [(budget, float(found[0]), float(found[1])) for budget, found in numbers]
-        base = re.search(r"has (\d+\.\d+) at", part)
-        assert base is not None, "the study names the base's IoU in front of every table"
-        tables.append(Table(part.partition(",")[0], float(base[1]), curves))
+    text = page.partition(MARKERS[0])[2].partition(MARKERS[1])[0]
+    for part in text.split("\n### ")[1:]:
+        base = re.search(r"the base has (\d+\.\d+)\.", part)
+        if base is None:
+            continue  # the comparison at the end
+        for healed in part.split("\n**Healing: ")[1:]:
+            healing = healed.partition("**")[0]
+            if healing in ROWS:
+                tables.append(Table(part.split()[0], healing, float(base[1]), _curves(healed)))
     return tables
+
+
+def _curves(text: str) -> dict[tuple[str, str], list[Point]]:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    budgets = {place: float(cell.split()[0]) for place, cell in enumerate(rows[0]) if cell.endswith("% FLOPs")}
+    found = {(row[0], row[1]): [_point(budgets[place], row[place]) for place in budgets] for row in rows[2:]}
+    return {key: found[key] for key in SHOWN if key in found}
+
+
+def _point(budget: float, cell: str) -> Point:
+    mean, deviation = [*(float(number) for number in re.findall(r"\d+\.\d+", cell)), 0.0][:2]
+    return budget, mean, deviation
 
 
 def described(tables: list[Table]) -> str:
     """Every point of the picture in words."""
-    curves = [(table, name, points) for table in tables for name, points in table.curves.items()]
+    curves = [(table, key, points) for table in tables for key, points in table.curves.items()]
     return "; ".join(
-        f"{table.data}, base {table.base}, {name}: " + ", ".join(f"{b:g} % {mean} ± {std}" for b, mean, std in points)
-        for table, name, points in curves
+        f"{table.data}, base {table.base}, {table.healing}, {' '.join(key)}: "
+        + ", ".join(f"{budget:g} % {mean} ± {deviation}" for budget, mean, deviation in points)
+        for table, key, points in curves
     )
 
 
 def draw(tables: list[Table], path: Path) -> Path:
-    """The picture: a panel for each data set, a line for each method."""
+    """The picture: a column for each data set, a row for each kind of healing, a line for each method."""
     quiet = {"svg.fonttype": "none", "svg.hashsalt": "front", "font.family": "sans-serif"}
-    with drawing(path, 9.0, 3.4) as figure:
-        panels = figure.subplots(1, len(tables))
-        for axes, table in zip(panels, tables, strict=True):
-            _panel(axes, table)
-        panels[0].set_ylabel("test IoU, %")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+    columns = list(dict.fromkeys(table.data for table in tables))
+    with drawing(path, 9.0, 5.4) as figure:
+        panels = figure.subplots(len(ROWS), len(columns), squeeze=False, sharex=True)
+        for table in tables:
+            row, column = list(ROWS).index(table.healing), columns.index(table.data)
+            _panel(panels[row][column], table, title=row == 0, left=column == 0, last=row == len(ROWS) - 1)
+        handles, labels = panels[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     # Once more, with letters as text and without a date, so that the file is small and says what it shows.
     with mpl.rc_context(quiet):
         figure.savefig(path, metadata={"Date": None, "Creator": None, "Description": described(tables)})
     return path
 
 
-def _panel(axes: Axes, table: Table) -> None:
+def _panel(axes: Axes, table: Table, title: bool, left: bool, last: bool) -> None:
     axes.axhline(table.base, color=DARK, linewidth=1.0, linestyle=(0, (4, 3)), label="the base, unpruned")
-    shift = dict(zip(SHOWN, (0.94, 0.97, 1.0, 1.03, 1.06), strict=True))
-    for method, points in table.curves.items():
-        name, color, style = SHOWN[method]
-        left, mean, deviation = zip(*points, strict=True)
-        places = [shift[method] * value for value in left]
-        axes.errorbar(places, mean, yerr=deviation, fmt=style, color=color, label=name, elinewidth=0.8, capsize=2)
+    shift = dict(zip(SHOWN, (0.97, 0.99, 1.01, 1.03), strict=True))
+    for key, points in table.curves.items():
+        name, color, style = SHOWN[key]
+        budgets, mean, deviation = zip(*points, strict=True)
+        places = [shift[key] * value for value in budgets]
+        axes.errorbar(
+            places, mean, yerr=deviation, fmt=style, color=color, label=name, elinewidth=0.8, capsize=2, markersize=4
+        )
     axes.set_xscale("log")
     axes.set_xlim(60, 4.2)
-    budgets = [budget for budget, _, _ in next(iter(table.curves.values()))]
-    axes.set_xticks(budgets, [f"{budget:g} %" for budget in budgets])
+    ticks = [budget for budget, _, _ in next(iter(table.curves.values()))]
+    axes.set_xticks(ticks, [f"{budget:g} %" for budget in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("FLOPs left")
-    axes.set_title(ABOUT.get(table.data, table.data))
+    if title:
+        axes.set_title(ABOUT.get(table.data, table.data))
+    if left:
+        axes.set_ylabel(f"{ROWS[table.healing]}\ntest IoU, %")
+    if last:
+        axes.set_xlabel("FLOPs left")
 
 
 def main(arguments: list[str] | None = None) -> int:

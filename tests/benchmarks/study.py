@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.study --list
     python -m tests.benchmarks.study --nuclei PATH --hours 3
-    python -m tests.benchmarks.study --only-tables --into docs/study.md
+    python -m tests.benchmarks.study --only-tables --into docs/study.md --short-into README.md
 
 A cell that has finished is not run again, so that a study that was cut short goes on where it stopped. All of it is
 meant to take three hours of two quiet cores, with `--jobs 2`, the default.
@@ -22,11 +22,12 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output.run_folder import read_run
 from pruning_lab.tasks.report.pages import deliver
 from tests.benchmarks.study_cells import DATA, Cell, all_cells
-from tests.benchmarks.study_tables import Result, text_of
+from tests.benchmarks.study_tables import Result, short_of, text_of
 from tests.tasks.forked import Job
 
 ROOT = Path("outputs/study")
-MARKER = "healing"
+MARKER, SHORT = "healing", "healing_short"
+SHORT_BUDGET = 0.1
 LOG = "job.txt"
 
 Start = Callable[[Cell], Job]
@@ -123,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="tell the cells that are missing, and run none")
     parser.add_argument("--only-tables", action="store_true", help="run none, write the tables of what there is")
     parser.add_argument("--into", type=Path, help=f"page with the markers of {MARKER}; else the tables are printed")
+    parser.add_argument("--short-into", type=Path, help=f"page with the markers of {SHORT}, for the short table")
     given = parser.parse_args(arguments)
     root = given.root.absolute()
     cells = all_cells(given.data, given.seeds)
@@ -137,13 +139,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     failed = [] if given.only_tables else run_cells(cells, root, starter(root, given.nuclei), given.jobs, given.hours)
 
-    def make() -> str:
-        found = results_of(cells, root)
-        if not found:
+    def found() -> list[Result]:
+        results = results_of(cells, root)
+        if not results:
             raise LabError(f"{root}: no cell of the study has finished; run it without --only-tables")
-        return text_of(found)
+        return results
 
-    return deliver(make, given.into, MARKER) or int(bool(failed))
+    code = deliver(lambda: text_of(found()), given.into, MARKER)
+    if not code and given.short_into is not None:
+        code = deliver(lambda: short_of(found(), SHORT_BUDGET), given.short_into, SHORT)
+    return code or int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ HEALING = {
 PLAIN, NORMS, SOLVED = "none", "norms", "least_squares"
 
 _AT_EACH = {"none": 2, "1 epoch": 2, "5 epochs": 2}
-_AT_ENDS = {"none": 2, "full": 3}
 
 METHODS: dict[tuple[str, str], dict[str, int]] = {
     ("reconstruction", SOLVED): _AT_EACH | {"full": 5},
@@ -36,14 +35,15 @@ METHODS: dict[tuple[str, str], dict[str, int]] = {
     ("uniform", SOLVED): _AT_EACH | {"full": 3},
     ("peer_taylor", NORMS): _AT_EACH | {"full": 5},
     ("peer_magnitude", NORMS): _AT_EACH | {"full": 5},
+    ("peer_fastnas", NORMS): dict.fromkeys(HEALING, 1),
     ("reconstruction_gradient", SOLVED): {"none": 2},
-    ("steady_taylor", NORMS): {"full": 3},
-    ("jacobian", NORMS): _AT_ENDS,
-    ("random", NORMS): _AT_ENDS,
-    ("uniform", NORMS): {"full": 3},
+    ("random", NORMS): {"none": 2, "full": 2},
+    ("jacobian", NORMS): {"none": 2, "full": 1},
+    ("steady_taylor", NORMS): {"full": 1},
+    ("uniform", NORMS): {"full": 1},
     ("peer_taylor", PLAIN): {"none": 2},
-    ("ipad_paper", PLAIN): {"full": 3},
-    ("downstream_paper", PLAIN): {"full": 3},
+    ("ipad_paper", PLAIN): {"full": 1},
+    ("downstream_paper", PLAIN): {"full": 1},
 }
 """(method, compensation) -> healing -> seeds; where nothing or little is trained, little is left to chance."""
 
@@ -53,10 +53,15 @@ SCRATCH_SEEDS = 3
 """Fresh weights at the widths of a method's fully healed networks, at these budgets, with so many seeds."""
 
 PEERS = ("peer_taylor", "peer_magnitude")
+"""Torch-Pruning's, which ours are compared with seed by seed."""
+SEARCHED = ("peer_fastnas",)
+"""Needs the extra packages that `fastnas` names, and minutes for its search; so it has one seed."""
 CONTROLS = ("random", "uniform", "scratch")
 
-MINUTES = {"none": 0.45, "1 epoch": 0.55, "5 epochs": 0.9, "full": 1.5, "scratch": 0.6}
+MINUTES = {"none": 0.45, "1 epoch": 0.55, "5 epochs": 0.9, "full": 1.6, "scratch": 0.6}
 """Minutes of one quiet core for a cell, as measured; `--hours` bounds what is really spent."""
+SEARCH = 1.8
+"""Minutes of FastNAS's four searches."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,8 @@ class Cell:
     @property
     def minutes(self) -> float:
         """What it takes on one quiet core, estimated."""
-        return MINUTES["scratch" if self.method == "scratch" else self.healing]
+        search = SEARCH if self.method in SEARCHED else 0.0
+        return search + MINUTES["scratch" if self.method == "scratch" else self.healing]
 
     def runs(self, root: Path) -> dict[float, Path]:
         """Budget -> the folder of its run."""
@@ -105,6 +111,10 @@ class Cell:
         if method == "reconstruction_gradient":
             chosen[0] = "importance=reconstruction"
             chosen += ["importance.method.weigh=gradient", "importance.method.relative_to=none"]
+        if method in SEARCHED:
+            limits = ",".join(f"{budget:g}" for budget in BUDGETS)
+            path = "importance.path=tests.benchmarks.fastnas.scores"
+            chosen[:1] = ["importance=function", path, f"importance.parameters={{limits:[{limits}]}}"]
         if source is not None and self.budget is not None:
             chosen += ["task=scratch", f"task.run={source.runs(root)[self.budget]}", f"stop.flops={self.budget:g}"]
         return [

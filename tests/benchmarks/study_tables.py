@@ -10,9 +10,10 @@ from statistics import fmean, stdev
 from scipy.stats import ttest_rel
 
 from pruning_lab.tasks.report.pages import markdown_table
-from tests.benchmarks.study_cells import CONTROLS, HEALING, PEERS, Cell
+from tests.benchmarks.study_cells import CONTROLS, HEALING, PEERS, SEARCHED, Cell
 
 SIGNIFICANT = 0.05
+RANDOM = ("random", "least_squares")
 
 Scores = Mapping[int, float]
 """Seed -> test IoU in percent."""
@@ -117,11 +118,9 @@ def _table(results: Sequence[Result], data: str, healing: str) -> str:
 def _cell(column: Mapping[Key, Scores], key: Key) -> str:
     if key not in column:
         return ""
-    values = list(column[key].values())
-    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
     best = max(fmean(scores.values()) for scores in column.values())
-    text = f"{fmean(values):.1f}{spread}"
-    return f"**{text}**" if fmean(values) == best else text
+    text = _mean(column[key])
+    return f"**{text}**" if fmean(column[key].values()) == best else text
 
 
 def _duels(results: Sequence[Result]) -> str:
@@ -131,7 +130,7 @@ def _duels(results: Sequence[Result]) -> str:
         for healing in HEALING:
             for budget in _budgets(results):
                 found = by_method(results, data, healing, budget)
-                ours = _best(found, [key for key in found if key[0] not in (*PEERS, *CONTROLS)])
+                ours = _best(found, _ours(found))
                 theirs = _best(found, [key for key in found if key[0] in PEERS])
                 if ours is None or theirs is None:
                     continue
@@ -155,6 +154,40 @@ def _duels(results: Sequence[Result]) -> str:
     return (
         markdown_table(rows) + "\n\nPaired t-tests over seeds, corrected over all rows. ≈: seeds can't tell them apart."
     )
+
+
+def short_of(results: Sequence[Result], budget: float) -> str:
+    """The short table, of one budget: the base, our best method, the best peer and random, with each kind of healing.
+
+    Random filters have the repair of ours, so that a row tells what choosing adds to it.
+    """
+    rows = []
+    for data in dict.fromkeys(one.cell.data for one in results):
+        base = fmean(100 * one.base_iou for one in results if one.cell.data == data)
+        for healing in HEALING:
+            found = by_method(results, data, healing, budget)
+            ours, theirs = _best(found, _ours(found)), _best(found, [key for key in found if key[0] in PEERS])
+            if ours is not None and theirs is not None and RANDOM in found:
+                rows.append(
+                    {
+                        "data": data,
+                        "healing": healing,
+                        "not pruned": f"{base:.1f}",
+                        "ours, best": f"**{_mean(found[ours])}** ({ours[0]})",
+                        "Torch-Pruning, best": f"{_mean(found[theirs])} ({theirs[0].removeprefix('peer_')})",
+                        "random": _mean(found[RANDOM]),
+                    }
+                )
+    return markdown_table(rows) if rows else "No cell of a peer has finished."
+
+
+def _ours(found: Mapping[Key, Scores]) -> list[Key]:
+    return [key for key in found if key[0] not in (*PEERS, *SEARCHED, *CONTROLS)]
+
+
+def _mean(scores: Scores) -> str:
+    values = list(scores.values())
+    return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def _best(found: Mapping[Key, Scores], keys: Sequence[Key]) -> Key | None:

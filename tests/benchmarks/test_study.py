@@ -10,7 +10,7 @@ import pytest
 
 from tests.benchmarks import study
 from tests.benchmarks.study_cells import BUDGETS, DATA, HEALING, METHODS, PEERS, Cell, all_cells
-from tests.benchmarks.study_tables import Result, holm, paired, text_of
+from tests.benchmarks.study_tables import Result, holm, paired, short_of, text_of
 from tests.tasks.test_config import composed
 
 FIRST = Cell("eyes", "reconstruction", "least_squares", "full", 1)
@@ -132,3 +132,19 @@ def test_the_command_tells_what_is_missing(tmp_path: Path, capsys: pytest.Captur
     assert "cells are missing" in capsys.readouterr().out
     assert study.main(["--only-tables", "--root", str(tmp_path)]) == 1
     assert "no cell of the study has finished" in capsys.readouterr().err
+
+
+def test_the_short_table_has_the_best_of_each_side_and_random_with_the_same_repair() -> None:
+    results = [
+        Result(Cell("eyes", method, compensation, "none", 1), 0.1, iou, 0.9)
+        for method, compensation, iou in (
+            ("reconstruction", "least_squares", 0.8),
+            ("ipad", "least_squares", 0.82),
+            ("peer_taylor", "norms", 0.75),
+            ("peer_magnitude", "norms", 0.7),
+            ("peer_fastnas", "norms", 0.99),
+            ("random", "least_squares", 0.6),
+        )
+    ]
+    assert "| eyes | none | 90.0 | **82.0** (ipad) | 75.0 (taylor) | 60.0 |" in short_of(results, 0.1)
+    assert short_of(results, 0.5) == "No cell of a peer has finished."
