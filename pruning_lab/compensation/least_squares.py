@@ -37,7 +37,7 @@ class LeastSquares:
     """
 
     images: int = 48
-    work: float | None = 90
+    work: float | None = 60
     samples: int = 4096
     ridge: float = 1.0
     memory_mb: int = 1024

@@ -16,6 +16,9 @@ ROWS_PER_WEIGHT = 6
 MORE_ROWS = 1024
 """Six rows for each unknown, and some more for readers of few weights: further ones change a solution little."""
 
+SOLVE_WORK = 6e9
+"""Multiply-adds for the second moments of a reader's rows, about: readers of 1,200 weights and more get fewer rows."""
+
 FEWEST = 4
 """Images that are looked at however large a network is."""
 
@@ -88,4 +91,6 @@ class Sampling:
     def rows(self, weights: int, itemsize: int) -> int:
         """How many rows of so many weights are kept."""
         enough = min(self.samples, ROWS_PER_WEIGHT * weights + MORE_ROWS)
-        return max(1, min(enough, int(self.memory_mb * 2**20 / (weights * itemsize))))
+        # Moments are those of the weights, or those of the rows where these are fewer.
+        solvable = max(SOLVE_WORK / weights**2, min(weights, (SOLVE_WORK / weights) ** 0.5))
+        return max(1, min(enough, int(solvable), int(self.memory_mb * 2**20 / (weights * itemsize))))

@@ -76,7 +76,7 @@ def solve(seen: Tensor, missing: Tensor, ridge: float, shifts: bool) -> Solution
     """
     target = missing.double()
     # Centers that the rows' own precision holds, so that nothing is lost where they are subtracted.
-    centers = seen.double().mean(0).to(seen) if shifts else seen.new_zeros(seen.shape[1:])
+    centers = seen.mean(0, dtype=torch.float64).to(seen) if shifts else seen.new_zeros(seen.shape[1:])
     offset = target.mean(0) if shifts else torch.zeros_like(target[0])
     rows, _, count = seen.shape
     wide = rows <= count

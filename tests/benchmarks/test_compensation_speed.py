@@ -14,7 +14,7 @@ from pruning_lab.importance import Uniform, WeightNorm
 from pruning_lab.models import UNet
 from pruning_lab.surgery import cut
 
-PASSES = 110
+PASSES = 75
 """Forward passes of the base over one image, of 7.5 billion multiply-adds each, that least squares may take in all."""
 
 
@@ -27,7 +27,7 @@ def spent(work: Callable[[], object]) -> float:
 
 @pytest.mark.slow
 @pytest.mark.benchmark_ratio
-def test_least_squares_of_the_default_network_costs_no_more_than_a_hundred_images() -> None:
+def test_least_squares_of_the_default_network_costs_no_more_than_75_images() -> None:
     torch.manual_seed(0)
     model = UNet(in_channels=3, classes=4, width=64, depth=4).eval()
     images = torch.randn(48, 3, 96, 128)

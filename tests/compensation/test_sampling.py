@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.compensation import Before, LeastSquares
-from pruning_lab.compensation.sampling import FEWEST, Sampling
+from pruning_lab.compensation.sampling import FEWEST, SOLVE_WORK, Sampling
 from pruning_lab.compensation.solve import solve
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.surgery import cut
@@ -39,6 +39,13 @@ def test_readers_of_few_weights_are_looked_at_in_fewer_places() -> None:
     sampling = Sampling(samples=4096, memory_mb=1)
     assert sampling.rows(9, 4) < sampling.rows(200, 4) <= 4096
     assert sampling.rows(1000, 4) == 2**20 // 4000  # as many as the memory holds
+
+
+@pytest.mark.parametrize("weights", [1200, 1800, 3200, 6400])
+def test_readers_of_many_weights_are_looked_at_in_as_many_places_as_can_be_solved(weights: int) -> None:
+    rows = Sampling(samples=10**6, memory_mb=10**4).rows(weights, 4)
+    assert rows * weights * min(rows, weights) <= SOLVE_WORK
+    assert (rows + 1) * weights * min(rows + 1, weights) > SOLVE_WORK * (1 if rows >= weights else 0.9)
 
 
 def test_images_are_as_many_as_the_work_allows_and_never_fewer_than_a_few() -> None:
