@@ -21,6 +21,7 @@ from pruning_lab.selection.amounts import Amount, Progress
 from pruning_lab.selection.blocks import latency_blocks
 from pruning_lab.selection.cut_plan import CutPlan
 from pruning_lab.selection.floors import LayerFloors
+from pruning_lab.selection.layer_shares import shares_of_layers
 from pruning_lab.selection.rounding import AUTO, Rounding, check_multiple
 from pruning_lab.selection.stopping import StopRule
 
@@ -55,6 +56,7 @@ class Selection:
         per_saving: rank by score over the preferred saving, instead of by score alone. While only some of several
             budgets are unmet, ranks are always per saving of those: for latency, where no model of it is given, of
             FLOPs.
+        share_of_layer: where ranks are per saving, a group's score counts as its share of all scores of its layer.
         round_to: every layer keeps a multiple of so many filters, or as many as it had in the original; `auto`: of
             as many as the model of latency says, 1 without one; None: of 1.
     """
@@ -65,10 +67,12 @@ class Selection:
         prefer: Mapping[str, float] | None = None,
         per_saving: bool = False,
         round_to: int | str | None = None,
+        share_of_layer: bool = True,
     ) -> None:
         self.amount = amount
         self.prefer = {"flops": 1.0, "weights": 0.0, **(prefer or {})}
         self.per_saving = per_saving
+        self.share_of_layer = share_of_layer
         self.round_to = check_multiple(round_to)
         unknown = set(self.prefer) - {*RANKED, *MEASURED}
         if unknown:
@@ -108,6 +112,8 @@ class Selection:
         preference, steered = self._preference(unmet, stop, latency is not None)
         by_saving = self.per_saving or steered or preference.get("latency", 0) > 0
         wanted = {name: much for name, much in preference.items() if much > 0} if by_saving else {}
+        if by_saving and self.share_of_layer:
+            scores = shares_of_layers(scores, graph)
         peaks_alone = bool(wanted) and all(TABLE[name].peak for name in wanted)
         multiple = (1 if latency is None else latency.step) if self.round_to == AUTO else int(self.round_to)
         blocks = _blocks(scores, graph, floors, wanted, original, latency, multiple)
