@@ -103,7 +103,7 @@ class Downstream(FilterImportance):
         mine, further = (torch.cat([scores[layer] for layer in own]) for scores in (own, ahead))
         mixed = self.mix / _mean(mine) * mine + (1 - self.mix) / _mean(further) * further
         scores = dict(zip(own, mixed.split([len(each) for each in own.values()]), strict=True))
-        return ranks_in_layers(scores) if self.ranked else scores
+        return ranks_in_layers(graph, scores) if self.ranked else scores
 
     def propagate(
         self, model: nn.Module, graph: ChannelGraph, own: FilterScores, batches: Batches | None = None

@@ -40,11 +40,20 @@ def first_layers(graph: ChannelGraph) -> Tensor:
     return over_first(ids, places, len(graph))
 
 
-def ranks_in_layers(scores: FilterScores) -> FilterScores:
-    """Filters' places in their layers' orders, in (0, 1], in place of their scores: all layers give alike then."""
+def ranks_in_layers(graph: ChannelGraph, scores: FilterScores) -> FilterScores:
+    """Filters' places in their layers' orders, in (0, 1], in place of their scores: all layers give alike then.
+
+    Places are those of the layer as it was traced, and what has left it had the first ones. So a layer from which
+    rounding or a floor has held filters back in earlier steps is the first to give.
+    """
     sizes = [len(row) for row in scores.values()]
     layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes, dtype=torch.int64))
-    return dict(zip(scores, ranks(in_a_row(list(scores.values())), layer).split(sizes), strict=True))
+    places = ranks(in_a_row(list(scores.values())), layer).split(sizes)
+    found = {}
+    for name, place in zip(scores, places, strict=True):
+        left = len(place) / max(len(graph.structure.layers[name]), 1)
+        found[name] = 1 - left + left * place
+    return found
 
 
 def ranks(values: Tensor, scope: Tensor) -> Tensor:

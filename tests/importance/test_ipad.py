@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import Downstream, Ipad
+from pruning_lab.surgery import cut
 from tests.networks.scored import EXAMPLE, NETS, batches, build
 
 
@@ -200,6 +201,16 @@ def test_ranked_filters_have_their_places_in_their_layers(method: Callable[..., 
         places = torch.empty(len(ids))
         places[plain[ids].argsort()] = torch.arange(1.0, len(ids) + 1)
         torch.testing.assert_close(ranked[ids], places / len(ids))
+
+
+@pytest.mark.parametrize("method", [Ipad, Downstream], ids=lambda kind: kind.__name__)
+def test_a_layer_that_was_held_back_is_the_first_to_give_by_ranks(method: Callable[..., Ipad | Downstream]) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 2, 1))
+    graph = ChannelGraph.trace(model, EXAMPLE)
+    cut(model, graph, graph.layers["0"][:4])
+    scores = method(ranked=True)(model, graph, batches())
+    torch.testing.assert_close(scores[graph.layers["0"]].sort().values, torch.arange(5.0, 9.0) / 8)
+    torch.testing.assert_close(scores[graph.layers["1"]].sort().values, torch.arange(1.0, 9.0) / 8)
 
 
 def test_what_readers_read_of_a_constant_filter_does_not_deviate_from_its_own_mean() -> None:

@@ -89,7 +89,7 @@ class Ipad(FilterImportance):
             scores[layer] = term if layer in alone else self.omega * term
             if layer in deviation:
                 scores[layer] = scores[layer] + (1 - self.omega) * scale * deviation[layer]
-        return ranks_in_layers(scores) if self.ranked else scores
+        return ranks_in_layers(graph, scores) if self.ranked else scores
 
     def _over(self, terms: FilterScores) -> FilterScores:
         return terms if self.normalize is None else _NORMALIZED[self.normalize](terms)
