@@ -55,7 +55,7 @@ class LeastSquares:
     def __call__(self, before: Before | None, model: nn.Module, graph: ChannelGraph, batches: Batches) -> Report:
         if before is None:
             raise LabError("compensation=least_squares needs the network before the cut; give Before.of(model, graph)")
-        return sweep(before, model, graph, batches, self._sampling(), self._solve)
+        return sweep(before, model, graph, batches, self._sampling(), self._solve, resized=True)
 
     def _sampling(self) -> Sampling:
         return Sampling(self.images, self.samples, self.memory_mb, self.seed, self.work)

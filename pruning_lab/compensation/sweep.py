@@ -28,6 +28,7 @@ from pruning_lab.compensation.patches import (
 from pruning_lab.compensation.readers import Reader, readers_of
 from pruning_lab.compensation.sampling import Sampling
 from pruning_lab.compensation.solve import Solution
+from pruning_lab.compensation.statistics import Statistics
 from pruning_lab.graph import ChannelGraph
 
 UNCHANGED = 1e-11
@@ -41,13 +42,22 @@ Solve = Callable[[Reader, Tensor, Tensor], Solution]
 
 
 def sweep(
-    before: Before, model: nn.Module, graph: ChannelGraph, batches: Batches, sampling: Sampling, solve: Solve
+    before: Before,
+    model: nn.Module,
+    graph: ChannelGraph,
+    batches: Batches,
+    sampling: Sampling,
+    solve: Solve,
+    resized: bool = False,
 ) -> Report:
     """Repair every reader in the network's order, from what the repaired network hands it; in place.
 
     Layers that run several times in a pass are repaired at the last of them; then what lies behind is repaired once
     more, in a second way through. In the end the network's answer is measured, and the plain cut stays where that was
     nearer to the network before.
+
+    Args:
+        resized: filters before a norm get the sizes back that they had, see `statistics`.
     """
     started = time.perf_counter()
     old, images = before.model.to(device_of(model)), sampling.images_of(batches, graph, model)
@@ -55,15 +65,18 @@ def sweep(
     images = sampling.affordable(images, sum(2 * reader.macs[0] + reader.macs[1] for reader in readers))
     kept_back = [(tensor, tensor.detach().clone()) for reader in readers for tensor in reader.tensors()]
     plain = answers_of(model, images)
-    work = _Sweep(old, model, readers, sampling, solve)
-    layers = work.run(images)
+    work, statistics = _Sweep(old, model, readers, sampling, solve), Statistics(model, readers)
+    with statistics.watching():
+        layers = work.run(images)
     several = any(reader.calls > 1 for reader in readers)
     if several:
-        layers = {
-            name: layer.since(layers.get(name)) for name, layer in (layers | work.run(images, again=True)).items()
-        }
+        with statistics.watching():
+            again = work.run(images, again=True)
+        layers = {name: layer.since(layers.get(name)) for name, layer in (layers | again).items()}
     error, error_plain = distance(work.answers, work.targets), distance(plain, work.targets)
     kept = not error > error_plain
+    if kept and resized:
+        statistics.settle(layers)
     if not kept:
         with torch.no_grad():
             for tensor, value in kept_back:
