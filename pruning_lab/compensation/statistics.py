@@ -4,7 +4,7 @@ New weights of a reader give outputs of another mean and variance, mostly of a s
 is left out. In evaluation mode that is right. But training normalizes by the batch, so its first steps would see
 another network than the repaired one. New weights are also larger, step by step, as fewer inputs stand for more; and a
 step of training changes large weights before a norm by less, as only their direction counts there. So each filter
-before a batch norm is scaled back to the size that it had, by s, and with m, v what the norm's input has then, and gamma, beta,
+before a batch norm is scaled back to the size that it had, by s, and with m, v what the norm's input has then,
 
     gamma' = gamma x sqrt(v + eps) / (s x sqrt(running_var + eps))
     beta'  = beta + gamma x (m / s - running_mean) / sqrt(running_var + eps)
