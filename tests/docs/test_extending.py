@@ -106,7 +106,6 @@ def test_all_of_them_make_a_run(tmp_path: Path) -> None:
         "validation.promise.metric=val/balanced",
         "tracking=none",
         "device=cpu",
-        "selection.round_to=1",  # the example's model has fewer than 8 filters
         f"output_root={tmp_path}",
     ]
     config = composed(OWN, "+experiment=unet_ipad", "+debug=limit", *own, *model, *small, *more)
