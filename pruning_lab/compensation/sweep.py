@@ -65,7 +65,7 @@ def sweep(
     images = sampling.affordable(images, sum(2 * reader.macs[0] + reader.macs[1] for reader in readers))
     kept_back = [(tensor, tensor.detach().clone()) for reader in readers for tensor in reader.tensors()]
     plain = answers_of(model, images)
-    work, statistics = _Sweep(old, model, readers, sampling, solve), Statistics(model, readers)
+    work, statistics = _Sweep(old, model, readers, sampling, solve), Statistics(model, readers if resized else [])
     with statistics.watching():
         layers = work.run(images)
     several = any(reader.calls > 1 for reader in readers)
@@ -75,9 +75,9 @@ def sweep(
         layers = {name: layer.since(layers.get(name)) for name, layer in (layers | again).items()}
     error, error_plain = distance(work.answers, work.targets), distance(plain, work.targets)
     kept = not error > error_plain
-    if kept and resized:
+    if kept:
         statistics.settle(layers)
-    if not kept:
+    else:
         with torch.no_grad():
             for tensor, value in kept_back:
                 tensor.copy_(value)
