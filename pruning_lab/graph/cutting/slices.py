@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-LEAST_BLOCK_BYTES = 65536
+LEAST_BLOCK_BYTES = 32768
 """Below that, on average, copying block by block is not faster than gathering index by index."""
 
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
