@@ -4,8 +4,9 @@
     python -m tests.benchmarks.study --nuclei PATH --hours 3
     python -m tests.benchmarks.study --only-tables --into docs/study.md --short-into README.md
 
-A cell that has finished is not run again, so that a study that was cut short goes on where it stopped. All of it is
-meant to take three hours of two quiet cores, with `--jobs 2`, the default.
+A cell that has finished is not run again, so that a study that was cut short goes on where it stopped: what is written
+into pages is added to `healing.csv` beside this file as well. All of it is meant to take three hours of two quiet
+cores, with `--jobs 2`, the default.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output.run_folder import read_run
 from pruning_lab.tasks.report.pages import deliver
 from tests.benchmarks.study_cells import DATA, Cell, all_cells
+from tests.benchmarks.study_record import RECORD, done_in, joined, read_record, write_record
 from tests.benchmarks.study_tables import Result, short_of, text_of
 from tests.tasks.forked import Job
 
@@ -38,9 +40,11 @@ def is_done(cell: Cell, root: Path) -> bool:
     return all((folder / "card.json").is_file() for folder in cell.runs(root).values())
 
 
-def missing(cells: Sequence[Cell], root: Path) -> list[Cell]:
-    """Those that are not done; one that takes another's widths comes after it."""
-    left = [cell for cell in cells if not is_done(cell, root)]
+def missing(cells: Sequence[Cell], root: Path, recorded: Sequence[Result] = ()) -> list[Cell]:
+    """Those that are not done; one that takes another's widths comes after it, and needs its folder."""
+    left = [cell for cell in cells if not is_done(cell, root) and not done_in(recorded, cell)]
+    needed = [source for cell in left if (source := cell.needs()) is not None and not is_done(source, root)]
+    left += [source for source in dict.fromkeys(needed) if source not in left]
     return sorted(left, key=lambda cell: cell.needs() is not None)
 
 
@@ -55,7 +59,8 @@ def results_of(cells: Sequence[Cell], root: Path) -> list[Result]:
         for budget, folder in cell.runs(root).items():
             if (folder / "card.json").is_file():
                 cards = read_run(folder).cards
-                found.append(Result(cell, budget, cards.pruned.test_iou, cards.base.test_iou))
+                scores = cards.pruned.test_iou, cards.base.test_iou
+                found.append(Result(cell, budget, *scores, cards.base_hash, cards.commit[:7]))
     return found
 
 
@@ -74,12 +79,12 @@ def starter(root: Path, nuclei: str) -> Start:
 def run_cells(
     cells: Sequence[Cell], root: Path, start: Start, jobs: int, hours: float, say: Callable[[str], None] = print
 ) -> list[Cell]:
-    """Run the missing cells until all are done or the time is up; jobs that run then are waited for.
+    """Run cells until all are done or the time is up; jobs that run then are waited for.
 
     Returns:
         the cells whose jobs failed.
     """
-    waiting, failed = missing(cells, root), []
+    waiting, failed = list(cells), []
     running: dict[Cell, Job] = {}
     ends = time.monotonic() + 3600 * hours
     total = len(waiting)
@@ -123,13 +128,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="at once, of one thread each")
     parser.add_argument("--list", action="store_true", help="tell the cells that are missing, and run none")
     parser.add_argument("--only-tables", action="store_true", help="run none, write the tables of what there is")
+    parser.add_argument("--record", type=Path, default=RECORD, help="table of all runs, read and added to")
     parser.add_argument("--into", type=Path, help=f"page with the markers of {MARKER}; else the tables are printed")
     parser.add_argument("--short-into", type=Path, help=f"page with the markers of {SHORT}, for the short table")
     given = parser.parse_args(arguments)
     root = given.root.absolute()
     cells = all_cells(given.data, given.seeds)
+    measured = joined(read_record(given.record), results_of(cells, root), cells)
+    left = missing(cells, root, measured)
     if given.list:
-        left = missing(cells, root)
         hours = sum(cell.minutes for cell in left) / 60 / given.jobs
         print("\n".join(cell.name for cell in left))
         print(f"{len(left)} of {len(cells)} cells are missing, about {hours:.1f} hours of {given.jobs} quiet cores")
@@ -137,12 +144,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "nuclei" in given.data and not given.nuclei and not given.only_tables:
         print("the nuclei have no folder; give --nuclei PATH, or --data eyes fields", file=sys.stderr)
         return 1
-    failed = [] if given.only_tables else run_cells(cells, root, starter(root, given.nuclei), given.jobs, given.hours)
+    failed = [] if given.only_tables else run_cells(left, root, starter(root, given.nuclei), given.jobs, given.hours)
 
     def found() -> list[Result]:
-        results = results_of(cells, root)
+        results = joined(measured, results_of(cells, root), cells)
         if not results:
             raise LabError(f"{root}: no cell of the study has finished; run it without --only-tables")
+        if given.into is not None:
+            write_record(results, given.record)
         return results
 
     code = deliver(lambda: text_of(found()), given.into, MARKER)

@@ -21,12 +21,14 @@ Scores = Mapping[int, float]
 
 @dataclass(frozen=True)
 class Result:
-    """One run: fractions as its card has them."""
+    """One run: fractions as its card has them, its base's hash and the commit that it ran at."""
 
     cell: Cell
     budget: float
     iou: float
     base_iou: float
+    base: str = ""
+    commit: str = ""
 
 
 @dataclass(frozen=True)

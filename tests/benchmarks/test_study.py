@@ -72,7 +72,8 @@ def test_what_is_done_is_not_run_again_and_what_needs_another_cell_waits_for_it(
         finish(cell, tmp_path)
         return Job()
 
-    assert study.run_cells(cells, tmp_path, start, jobs=2, hours=1, say=lambda _: None) == []
+    left = study.missing(cells, tmp_path)
+    assert study.run_cells(left, tmp_path, start, jobs=2, hours=1, say=lambda _: None) == []
     assert started == [FIRST, SCRATCH]
     assert study.missing(cells, tmp_path) == []
 
@@ -86,7 +87,8 @@ def test_a_cell_that_fails_is_told_and_holds_back_only_what_needs_it(tmp_path: P
             finish(cell, tmp_path)
         return Job()
 
-    assert study.run_cells(cells, tmp_path, start, jobs=2, hours=1, say=told.append) == [FIRST]
+    left = study.missing(cells, tmp_path)
+    assert study.run_cells(left, tmp_path, start, jobs=2, hours=1, say=told.append) == [FIRST]
     assert any("ended with code 1" in line for line in told)
     assert study.missing(cells, tmp_path) == [FIRST, SCRATCH]
 
@@ -128,9 +130,10 @@ def test_the_tables_name_the_best_and_hold_ours_against_the_best_peer() -> None:
 
 
 def test_the_command_tells_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert study.main(["--list", "--root", str(tmp_path), "--data", "eyes", "--seeds", "1"]) == 0
+    none = ["--root", str(tmp_path), "--record", str(tmp_path / "none.csv")]
+    assert study.main(["--list", *none, "--data", "eyes", "--seeds", "1"]) == 0
     assert "cells are missing" in capsys.readouterr().out
-    assert study.main(["--only-tables", "--root", str(tmp_path)]) == 1
+    assert study.main(["--only-tables", *none]) == 1
     assert "no cell of the study has finished" in capsys.readouterr().err
 
 

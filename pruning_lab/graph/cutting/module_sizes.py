@@ -80,6 +80,8 @@ def _sizes(module: nn.Module, groups: int | None) -> dict[str, Any]:
 
 def _held_weight(module: nn.Module) -> Tensor | None:
     """The weight, or the tensor of its shape from which a parametrization computes it."""
+    if (own := module._parameters.get("weight")) is not None:
+        return own
     if nn.utils.parametrize.is_parametrized(module, "weight"):
         parts = module.get_submodule("parametrizations.weight")
         return max(parts.parameters(recurse=False), key=Tensor.numel)

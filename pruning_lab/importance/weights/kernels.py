@@ -12,7 +12,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.common.modules import submodule, weight_of
 from pruning_lab.graph import ChannelGraph
 
-AT_A_TIME_BYTES = 1 << 20
+AT_A_TIME_BYTES = 1 << 19
 """Of a matrix whose norms are taken."""
 
 

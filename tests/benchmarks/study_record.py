@@ -1,0 +1,81 @@
+"""What the study of healing has measured, as a table in the repository: who has no run of it reads and goes on with it.
+
+A row is a run. Rows of a data set are of one base: where that was trained anew and came out otherwise, as on a machine
+with other kernels, its rows are none of this study.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pruning_lab.common.errors import LabError
+from pruning_lab.common.files import write_atomically
+from tests.benchmarks.study_cells import Cell
+from tests.benchmarks.study_tables import Result
+
+RECORD = Path(__file__).with_name("healing.csv")
+COLUMNS = ("data", "healing", "method", "compensation", "seed", "budget", "test_iou", "base_iou", "base", "commit")
+SCRATCH = "scratch"
+
+
+def read_record(path: Path = RECORD) -> list[Result]:
+    """The rows, in their order; none where there is no file.
+
+    Raises:
+        LabError: a row is not what `write_record` writes.
+    """
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return [_result(row) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise LabError(f"{path}: a row can't be read ({error!r}); its columns are {', '.join(COLUMNS)}") from error
+
+
+def write_record(results: Iterable[Result], path: Path = RECORD) -> None:
+    """Write rows, in the order of their names."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for one in sorted(results, key=lambda one: (one.cell.name, -one.budget)):
+        cell = one.cell
+        own = (cell.data, cell.healing, cell.method, cell.compensation, cell.seed, f"{one.budget:g}")
+        table.writerow((*own, f"{one.iou:.6f}", f"{one.base_iou:.6f}", one.base, one.commit))
+    write_atomically(path, text.getvalue())
+
+
+def joined(recorded: Sequence[Result], found: Sequence[Result], cells: Sequence[Cell]) -> list[Result]:
+    """What was found, and what the record has besides of the same bases and of cells that the study still has."""
+    bases = {one.cell.data: _base(one) for one in found}
+    have = {(one.cell, one.budget) for one in found}
+    wanted = set(cells)
+    kept = [
+        one
+        for one in recorded
+        if one.cell in wanted
+        and (one.cell, one.budget) not in have
+        and bases.get(one.cell.data, _base(one)) == _base(one)
+    ]
+    return [*found, *kept]
+
+
+def done_in(results: Sequence[Result], cell: Cell) -> bool:
+    """Whether all runs of a cell are among results."""
+    have = {one.budget for one in results if one.cell == cell}
+    return have.issuperset(cell.runs(Path()))
+
+
+def _base(result: Result) -> tuple[str, str]:
+    return result.base, f"{result.base_iou:.6f}"
+
+
+def _result(row: dict[str, str]) -> Result:
+    budget = float(row["budget"])
+    own = (row["data"], row["method"], row["compensation"], row["healing"], int(row["seed"]))
+    cell = Cell(*own, budget if row["method"] == SCRATCH else None)
+    return Result(cell, budget, float(row["test_iou"]), float(row["base_iou"]), row["base"], row["commit"])
