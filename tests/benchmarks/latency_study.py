@@ -1,76 +1,157 @@
-"""At equal measured latency: pruning by milliseconds, by FLOPs, and by Torch-Pruning's scores with multiples of 8.
+"""At equal measured latency: pruning by milliseconds, by FLOPs, and by score with widths at multiples of 8.
 
-    python -m tests.benchmarks.latency_study --seeds 1 2 3 4 5 --budgets 0.5 0.25 --folder outputs/latency_study
+    python -m tests.benchmarks.latency_study --nuclei PATH --into docs/latency.md
 
-Each run ends when its network, timed in turns with the base on one thread in onnxruntime, is within the budget; base,
-recovery and amounts are the same. Runs that are done are not run again, so the study goes on where it was cut short,
-and the table is of what there is. What follows `--` goes to every run: `-- base.epochs=5 data.train=60`.
+A cell is a data set, a way to choose and a seed: one job that prunes RITnet down to each budget. A budget is met when
+the network, timed in turns with the base on one thread in onnxruntime, is within it. The first three ways have the same
+scores; base, repair, training and amounts are the same for all. Cells that are done are not run again, so the study
+goes on where it was cut short, and the table is of what there is. What follows `--` goes to every job.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import subprocess
+import os
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from pruning_lab.lab.output.history import History
+from pruning_lab.tasks.report.pages import deliver, markdown_table
+from tests.benchmarks.cells import is_done, run_cells, starter
+from tests.benchmarks.study_tables import Scores, mean_of, paired
 
-COMMON = [
-    "+experiment=unet_ipad",
-    "stop=latency",
-    "target=onnxruntime",
-    "selection.amount.resource=latency",
-    "threads=1",
-    "channels_last=false",
-]
+ROOT = Path("outputs/latency_study")
+MARKER = "latency_study"
+DATA = {"eyes": "latency_study", "nuclei": "latency_study_nuclei"}
+"""Data set -> the experiment of its cells."""
+BUDGETS = (0.5, 0.25)
+OURS = "by milliseconds"
 METHODS = {
-    "by milliseconds": ["importance=group_magnitude", "selection.prefer.flops=0", "selection.prefer.latency=1"],
-    "by FLOPs": ["importance=group_magnitude", "selection.per_saving=true"],
-    "Torch-Pruning, multiples of 8": ["importance=peer_magnitude", "selection.round_to=8"],
+    OURS: ("selection.prefer.flops=0", "selection.prefer.latency=1"),
+    "by FLOPs": ("selection.per_saving=true",),
+    "by score, multiples of 8": ("selection.round_to=8",),
+    "Torch-Pruning, multiples of 8": ("importance=peer_taylor", "selection.round_to=8"),
 }
+"""How groups are chosen -> overrides. Torch-Pruning rounds widths and ranks by score alone; the last has its scores."""
 
 
-def run(folder: Path, name: str, seed: int, budget: float, more: list[str]) -> Path:
-    """One run's folder; it is run if it is not done."""
-    place = folder / name.replace(" ", "_").replace(",", "") / f"latency_{budget:g}" / f"seed_{seed}"
-    if not (place / "card.json").is_file():
-        settings = [*COMMON, *METHODS[name], f"stop.latency={budget}", f"seed={seed}", *more]
-        roots = [f"output_root={folder.absolute()}", f"hydra.run.dir={place.absolute()}", "tracking=none"]
-        subprocess.run([sys.executable, "-m", "pruning_lab", *settings, *roots], check=False)
-    return place
+@dataclass(frozen=True)
+class LatencyCell:
+    """One job of the study."""
+
+    data: str
+    method: str
+    seed: int
+    more: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The path of its folder below that of the study."""
+        return f"{self.data}/{self.method.replace(' ', '_').replace(',', '')}/seed_{self.seed}"
+
+    def needs(self) -> None:
+        """No other cell."""
+
+    def runs(self, root: Path) -> dict[float, Path]:
+        """Budget -> the folder of its run."""
+        return {budget: root / self.name / f"latency_{budget:g}" for budget in BUDGETS}
+
+    def arguments(self, root: Path, nuclei: str = "", bases: str = "") -> list[str]:
+        """The command line of its job."""
+        return [
+            f"+experiment={DATA[self.data]}",
+            *METHODS[self.method],
+            f"seed={self.seed}",
+            *([f"data.root={nuclei}"] if self.data == "nuclei" else []),
+            *([f"bases={bases}"] if bases else []),
+            f"target.cache={root / 'times'}",
+            "tracking=none",
+            "check=false",
+            "pictures=false",
+            f"hydra.run.dir={root / self.name}",
+            *self.more,
+        ]
 
 
-def row(places: list[Path]) -> str:
-    """Test IoU and what was reached, over seeds."""
-    done = [History.read(place / "history.csv")[-1] for place in places if (place / "card.json").is_file()]
-    if not done:
-        return "| | | 0 |"
-    scores = [100 * last["test/iou"] for last in done]
-    deviation = statistics.stdev(scores) if len(scores) > 1 else 0.0
-    left = [100 * last["resources/latency_fraction"] for last in done]
-    return f"| {statistics.mean(scores):.2f} ± {deviation:.2f} | {statistics.mean(left):.1f} % | {len(done)} |"
+def all_cells(data: Sequence[str], seeds: int, more: Sequence[str] = ()) -> list[LatencyCell]:
+    """All methods of a seed before the next, so that a part of the study is a fair one."""
+    return [
+        LatencyCell(name, method, seed, tuple(more))
+        for seed in range(1, seeds + 1)
+        for name in data
+        for method in METHODS
+    ]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run what is missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
-    parser.add_argument("--budgets", nargs="+", type=float, default=[0.5, 0.25])
-    parser.add_argument("--folder", type=Path, default=Path("outputs/latency_study"))
-    parser.add_argument("more", nargs="*")
+Found = dict[tuple[str, float, str], dict[int, tuple[float, float, float]]]
+"""(data, budget, method) -> seed -> test IoU, latency and FLOPs that are left, in percent."""
+
+
+def found_in(cells: Sequence[LatencyCell], root: Path) -> Found:
+    """What the runs that are done say at their end."""
+    found: Found = {}
+    for cell in cells:
+        for budget, folder in cell.runs(root).items() if is_done(cell, root) else ():
+            last = History.read(folder / "history.csv")[-1]
+            values = [100 * last[key] for key in ("test/iou", "resources/latency_fraction", "resources/flops_fraction")]
+            found.setdefault((cell.data, budget, cell.method), {})[cell.seed] = (values[0], values[1], values[2])
+    return found
+
+
+def table(found: Found) -> str:
+    """A row for each data set, budget and method, and how far ours is above it, seed by seed."""
+    rows = []
+    for (data, budget, method), runs in sorted(found.items(), key=lambda item: (item[0][0], -item[0][1])):
+        scores = _scores(runs)
+        row = {
+            "data": data,
+            "budget": f"{100 * budget:g} %",
+            "groups leave": method,
+            "test IoU, %": mean_of(scores),
+            "time left, %": mean_of({seed: run[1] for seed, run in runs.items()}),
+            "FLOPs left, %": f"{fmean(run[2] for run in runs.values()):.1f}",
+            "seeds": str(len(runs)),
+            "ours above": "",
+        }
+        ours = found.get((data, budget, OURS))
+        if method != OURS and ours is not None:
+            test = paired(_scores(ours), scores)
+            row["ours above"] = f"{test.difference:+.1f}" + ("" if test.p < 0.05 else " ≈")
+        rows.append(row)
+    return markdown_table(rows) + "\n\nPaired t-tests over seeds. ≈: they can't tell the two apart (p >= 0.05)."
+
+
+def _scores(runs: dict[int, tuple[float, float, float]]) -> Scores:
+    return {seed: run[0] for seed, run in runs.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of the study's runs and bases")
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--nuclei", default=os.environ.get("PRUNING_LAB_DATA", ""), help="folder of the nuclei")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1, help="at once, of one thread each")
+    parser.add_argument("--hours", type=float, default=2.0, help="no job is started later than that")
+    parser.add_argument("--only-table", action="store_true", help="run none, write the table of what there is")
+    parser.add_argument("--into", type=Path, help=f"page with the markers of {MARKER}; else the table is printed")
+    parser.add_argument("more", nargs="*", help="overrides for every job")
     given = parser.parse_args(arguments)
-    found: dict[tuple[str, float], list[Path]] = {}
-    for seed in given.seeds:  # all methods of a seed before the next, so that a part of the study is a fair one
-        for budget in given.budgets:
-            for name in METHODS:
-                place = run(given.folder, name, seed, budget, given.more)
-                found.setdefault((name, budget), []).append(place)
-    print("| groups leave | latency budget | test IoU, % | latency left | seeds |", "|---|---|---|---|---|", sep="\n")
-    for (name, budget), places in found.items():
-        print(f"| {name} | {100 * budget:g} % {row(places)}")
+    root = given.root.absolute()
+    if "nuclei" in given.data and not given.nuclei and not given.only_table:
+        print("the nuclei have no folder; give --nuclei PATH, or --data eyes", file=sys.stderr)
+        return 1
+    cells = all_cells(given.data, given.seeds, given.more)
+    failed = []
+    if not given.only_table:
+        left = [cell for cell in cells if not is_done(cell, root)]
+        failed = run_cells(left, root, starter(root, given.nuclei), given.jobs, given.hours)
+    return deliver(lambda: table(found_in(cells, root)), given.into, MARKER) or int(bool(failed))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,31 +13,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output.run_folder import read_run
 from pruning_lab.tasks.report.pages import deliver
+from tests.benchmarks.cells import is_done, run_cells, starter
 from tests.benchmarks.study_cells import DATA, Cell, all_cells
 from tests.benchmarks.study_record import RECORD, done_in, joined, read_record, write_record
 from tests.benchmarks.study_tables import Result, short_of, text_of
-from tests.tasks.forked import Job
 
 ROOT = Path("outputs/study")
 MARKER, SHORT = "healing", "healing_short"
 SHORT_BUDGET = 0.1
-LOG = "job.txt"
-
-Start = Callable[[Cell], Job]
-
-
-def is_done(cell: Cell, root: Path) -> bool:
-    """Whether all runs of a cell have their cards."""
-    return all((folder / "card.json").is_file() for folder in cell.runs(root).values())
 
 
 def missing(cells: Sequence[Cell], root: Path, recorded: Sequence[Result] = ()) -> list[Cell]:
@@ -62,59 +52,6 @@ def results_of(cells: Sequence[Cell], root: Path) -> list[Result]:
                 scores = cards.pruned.test_iou, cards.base.test_iou
                 found.append(Result(cell, budget, *scores, cards.base_hash, cards.commit[:7]))
     return found
-
-
-def starter(root: Path, nuclei: str) -> Start:
-    """Starts a cell's job in a process of one thread; what a job that was cut short has left is taken away first."""
-
-    def start(cell: Cell) -> Job:
-        folder = root / cell.name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return Job(cell.arguments(root, nuclei, str(root / "bases")), folder / LOG)
-
-    return start
-
-
-def run_cells(
-    cells: Sequence[Cell], root: Path, start: Start, jobs: int, hours: float, say: Callable[[str], None] = print
-) -> list[Cell]:
-    """Run cells until all are done or the time is up; jobs that run then are waited for.
-
-    Returns:
-        the cells whose jobs failed.
-    """
-    waiting, failed = list(cells), []
-    running: dict[Cell, Job] = {}
-    ends = time.monotonic() + 3600 * hours
-    total = len(waiting)
-    while waiting or running:
-        for cell in [cell for cell, job in running.items() if job.poll() is not None]:
-            code = running.pop(cell).returncode
-            if not is_done(cell, root):
-                failed.append(cell)
-                say(f"{cell.name}: ended with code {code}, see {root / cell.name / LOG}")
-        while waiting and len(running) < jobs and time.monotonic() < ends:
-            place = next((n for n, cell in enumerate(waiting) if _may_start(cell, root, running)), None)
-            if place is None:
-                break
-            cell = waiting.pop(place)
-            running[cell] = start(cell)
-            say(f"{total - len(waiting)}/{total} {cell.name}")
-        if not running:
-            break  # the time is up, or what is left waits for what has failed
-        time.sleep(0.05)
-    if waiting:
-        say(f"{len(waiting)} cells are left; the same command goes on with them")
-    return failed
-
-
-def _may_start(cell: Cell, root: Path, running: dict[Cell, Job]) -> bool:
-    """Not before its widths are there, nor beside another job that may train the same base for the first time."""
-    source = cell.needs()
-    if source is not None and not is_done(source, root):
-        return False
-    return any((root / "bases").glob("*/weights.safetensors")) or not any(other.data == cell.data for other in running)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -121,7 +121,7 @@ def _cell(column: Mapping[Key, Scores], key: Key) -> str:
     if key not in column:
         return ""
     best = max(fmean(scores.values()) for scores in column.values())
-    text = _mean(column[key])
+    text = mean_of(column[key])
     return f"**{text}**" if fmean(column[key].values()) == best else text
 
 
@@ -175,9 +175,9 @@ def short_of(results: Sequence[Result], budget: float) -> str:
                         "data": data,
                         "healing": healing,
                         "not pruned": f"{base:.1f}",
-                        "ours, best": f"**{_mean(found[ours])}** ({ours[0]})",
-                        "Torch-Pruning, best": f"{_mean(found[theirs])} ({theirs[0].removeprefix('peer_')})",
-                        "random": _mean(found[RANDOM]),
+                        "ours, best": f"**{mean_of(found[ours])}** ({ours[0]})",
+                        "Torch-Pruning, best": f"{mean_of(found[theirs])} ({theirs[0].removeprefix('peer_')})",
+                        "random": mean_of(found[RANDOM]),
                     }
                 )
     return markdown_table(rows) if rows else "No cell of a peer has finished."
@@ -187,7 +187,8 @@ def _ours(found: Mapping[Key, Scores]) -> list[Key]:
     return [key for key in found if key[0] not in (*PEERS, *SEARCHED, *CONTROLS)]
 
 
-def _mean(scores: Scores) -> str:
+def mean_of(scores: Scores) -> str:
+    """Mean ± standard deviation, with one digit; the value alone where there is one seed."""
     values = list(scores.values())
     return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 

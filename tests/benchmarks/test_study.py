@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import study
+from tests.benchmarks.cells import run_cells
 from tests.benchmarks.study_cells import BUDGETS, DATA, HEALING, METHODS, PEERS, Cell, all_cells
 from tests.benchmarks.study_tables import Result, holm, paired, short_of, text_of
 from tests.tasks.test_config import composed
@@ -73,7 +74,7 @@ def test_what_is_done_is_not_run_again_and_what_needs_another_cell_waits_for_it(
         return Job()
 
     left = study.missing(cells, tmp_path)
-    assert study.run_cells(left, tmp_path, start, jobs=2, hours=1, say=lambda _: None) == []
+    assert run_cells(left, tmp_path, start, jobs=2, hours=1, say=lambda _: None) == []
     assert started == [FIRST, SCRATCH]
     assert study.missing(cells, tmp_path) == []
 
@@ -88,14 +89,14 @@ def test_a_cell_that_fails_is_told_and_holds_back_only_what_needs_it(tmp_path: P
         return Job()
 
     left = study.missing(cells, tmp_path)
-    assert study.run_cells(left, tmp_path, start, jobs=2, hours=1, say=told.append) == [FIRST]
+    assert run_cells(left, tmp_path, start, jobs=2, hours=1, say=told.append) == [FIRST]
     assert any("ended with code 1" in line for line in told)
     assert study.missing(cells, tmp_path) == [FIRST, SCRATCH]
 
 
 def test_no_job_starts_after_the_time(tmp_path: Path) -> None:
     told: list[str] = []
-    assert study.run_cells([FIRST], tmp_path, lambda _: pytest.fail("started"), 2, hours=0, say=told.append) == []
+    assert run_cells([FIRST], tmp_path, lambda _: pytest.fail("started"), 2, hours=0, say=told.append) == []
     assert told == ["1 cells are left; the same command goes on with them"]
 
 

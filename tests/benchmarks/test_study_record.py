@@ -51,7 +51,7 @@ def test_rows_of_cells_that_the_study_has_no_more_are_left_out() -> None:
 def test_a_broken_row_is_told(tmp_path: Path) -> None:
     path = tmp_path / "healing.csv"
     path.write_text("data,budget\neyes,half\n")
-    with pytest.raises(LabError, match="healing.csv: a row can't be read"):
+    with pytest.raises(LabError, match=r"healing\.csv: a row can't be read"):
         read_record(path)
 
 
