@@ -11,6 +11,7 @@ from torch import Tensor
 from pruning_lab.common.claims import claimed
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import score as method_scores
+from pruning_lab.lab.aiming import aimed
 from pruning_lab.lab.base_model import trained_base
 from pruning_lab.lab.compensating import before_cut, compensate, is_repaired
 from pruning_lab.lab.experiment import Experiment
@@ -150,16 +151,21 @@ def score(lab: Experiment, state: RunState) -> tuple[Tensor, Row]:
 
 def choose(lab: Experiment, state: RunState, scores: Tensor) -> Choice:
     """The groups that leave next; none, with a warning, where the floors forbid all."""
-    selection, costs = lab.pruning.selection, costs_of(lab, state)
-    choice = selection(
-        scores,
-        state.graph,
-        state.floors,
-        lab.pruning.stop,
-        state.original,
-        measured=costs,
-        latency=model_of(lab, state),
-    )
+    costs = costs_of(lab, state)
+
+    def select(worth: float) -> Choice:
+        return lab.pruning.selection(
+            scores,
+            state.graph,
+            state.floors,
+            lab.pruning.stop,
+            state.original,
+            measured=costs,
+            latency=model_of(lab, state),
+            worth=worth,
+        )
+
+    choice = aimed(lab, state, costs, select)
     if not bool(choice.groups.any()):
         lab.output.reporter.warn(sentences.stuck(choice, state.unmet))
     return choice

@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from torch import nn
+
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.history import Row
 from pruning_lab.lab.state import RunState
-from pruning_lab.resources.latency.clock import Clock
+from pruning_lab.resources.latency.clock import Clock, Reading
 from pruning_lab.resources.latency.measuring import latency_model
 from pruning_lab.resources.latency.model import LatencyModel
 from pruning_lab.resources.latency.runtimes import Ready, prepare
@@ -73,20 +75,37 @@ def time_on_target(lab: Experiment, state: RunState, timing: Timing) -> Row:
     Returns:
         columns of the history; `resources/latency_fraction` is the ratio of the two times.
     """
-    started, target = time.perf_counter(), timing.target
-    with target.threads_set():
-        network = prepare(state.model, target.example(lab.example().shape[1]), target)
-        base, pruned = Clock(target).in_turns([timing.base.run, network.run], rounds=ROUNDS)
+    started = time.perf_counter()
+    base, pruned = _in_turns(lab, timing, state.model)
     milliseconds = 1000 * timing.model.unit
     predicted = 1000 * timing.model.seconds(state.graph)
     return {
-        column("latency"): pruned.time / base.time,
-        column(MILLISECONDS): milliseconds * pruned.time,
+        **_fractions(timing, base, pruned),
         "latency/base_ms": milliseconds * base.time,
         "latency/spread": pruned.spread,
         "latency/predicted_ms": predicted,
         "latency/prediction_error": predicted / (milliseconds * pruned.time) - 1,
         "cost/latency_seconds": time.perf_counter() - started,
+    }
+
+
+def fractions_on_target(lab: Experiment, timing: Timing, model: nn.Module) -> dict[str, float]:
+    """Time a network in turns with the base on the run's target: the columns that budgets look at."""
+    return _fractions(timing, *_in_turns(lab, timing, model))
+
+
+def _in_turns(lab: Experiment, timing: Timing, model: nn.Module) -> tuple[Reading, Reading]:
+    target = timing.target
+    with target.threads_set():
+        network = prepare(model, target.example(lab.example().shape[1]), target)
+        base, pruned = Clock(target).in_turns([timing.base.run, network.run], rounds=ROUNDS)
+    return base, pruned
+
+
+def _fractions(timing: Timing, base: Reading, pruned: Reading) -> dict[str, float]:
+    return {
+        column("latency"): pruned.time / base.time,
+        column(MILLISECONDS): 1000 * timing.model.unit * pruned.time,
     }
 
 

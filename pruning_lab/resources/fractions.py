@@ -50,9 +50,16 @@ class Fractions(Mapping[str, float]):
         row = {f"resources/{name}": float(count) for name, count in counts.items() if count is not None}
         return row | {column(name): fraction for name, fraction in fractions.items()} | self._measured
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """What the clock says, under the names of the history; empty without a clock."""
+        if not self._measured and self._clock is not None:
+            self._measured = dict(self._clock())
+        return self._measured
+
     def __getitem__(self, resource: str) -> float:
         if resource in MEASURED or resource == MILLISECONDS:
-            return self._measure()[column(resource)]
+            return self.measured[column(resource)]
         if resource not in self._counted:
             self._counted |= self.now.fractions_of(self._original) | self._counted
         return self._counted[resource]
@@ -63,8 +70,3 @@ class Fractions(Mapping[str, float]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-    def _measure(self) -> dict[str, float]:
-        if not self._measured and self._clock is not None:
-            self._measured = dict(self._clock())
-        return self._measured

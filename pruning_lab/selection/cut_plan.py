@@ -23,6 +23,7 @@ class CutPlan:
     Args:
         measured: fractions of what only a run can tell, of the model as it is; each is looked up when it is asked for.
         latency: predicts how much less that becomes; without it, it stays what it was at the start.
+        worth: how much of a predicted saving is a saving.
 
     Attributes:
         chosen: bool [n_groups], all that were chosen.
@@ -37,13 +38,15 @@ class CutPlan:
         original: Resources,
         measured: Mapping[str, float] | None,
         latency: LatencyModel | None = None,
+        worth: float = 1.0,
     ) -> None:
         self.totals = RunningTotals(graph)
         self.chosen = torch.zeros(len(graph), dtype=torch.bool)
         self.rounding: Rounding | None = None
         self._leaving = self.chosen.clone()
         self._takes_room: Tensor | None = None
-        self._graph, self._original, self._measured, self._latency = graph, original, measured, latency
+        self._graph, self._original, self._measured = graph, original, measured
+        self._latency, self._worth = latency, worth
         self.now = self._fractions(self._leaving)
 
     def add(self, removal: Removal) -> None:
@@ -81,5 +84,6 @@ class CutPlan:
         measured = self._measured or {}
         left = 1.0
         if self._latency is not None and bool(leaving.any()):
-            left = self._latency.seconds(self._graph, leaving) / self._latency.seconds(self._graph)
+            saved = 1 - self._latency.seconds(self._graph, leaving) / self._latency.seconds(self._graph)
+            left = max(0.0, 1 - self._worth * saved)
         return {column(name): measured[name] * left for name in (*MEASURED, MILLISECONDS) if name in measured}

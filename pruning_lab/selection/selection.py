@@ -98,6 +98,7 @@ class Selection:
         original: Resources,
         measured: Mapping[str, float] | None = None,
         latency: LatencyModel | None = None,
+        worth: float = 1.0,
     ) -> Choice:
         """Choose groups.
 
@@ -106,8 +107,9 @@ class Selection:
             original: resources of the base.
             measured: fractions of what only a run can tell, of the model as it is.
             latency: predicts the latency of what is left.
+            worth: how much of a predicted saving is a saving.
         """
-        plan = CutPlan(graph, original, measured, latency)
+        plan = CutPlan(graph, original, measured, latency, worth)
         start, unmet = plan.now, stop(plan.now)
         preference, steered = self._preference(unmet, stop, latency is not None)
         by_saving = self.per_saving or steered or preference.get("latency", 0) > 0

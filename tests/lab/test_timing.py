@@ -10,7 +10,7 @@ import torch
 from pruning_lab import lab
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.lab import timing
+from pruning_lab.lab import loop, timing
 from pruning_lab.lab.output.history import History
 from pruning_lab.lab.promise import BestWithinBudget
 from pruning_lab.lab.timing import asks_for_latency
@@ -80,6 +80,27 @@ def test_every_step_has_what_was_predicted_and_by_how_much_that_missed(tmp_path:
         assert row["latency/predicted_ms"] == pytest.approx(row["latency/ms"] / 1.1, rel=0.05)
         assert row["latency/prediction_error"] == pytest.approx(1 / 1.1 - 1, abs=0.05)
         assert row["resources/latency_fraction"] == pytest.approx(row["latency/ms"] / row["latency/base_ms"])
+
+
+class SavingsAreWorthMore(SlowerThanPredicted):
+    """A machine on which a saving is worth a third more than the model of latency says."""
+
+    def in_turns(self, works: list[Any], rounds: int) -> list[Reading]:
+        base, pruned = super().in_turns(works, rounds)
+        share = pruned.time / 1.1 / base.time
+        return [base, Reading(base.time * (1 - 4 / 3 * (1 - share)), 0.01, 3)]
+
+
+def test_what_savings_are_worth_is_seen_before_anything_is_cut(
+    tmp_path: Path, made: list[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "Clock", SavingsAreWorthMore)
+    at_once = Selection(ShareOf("latency", 0.9), {"flops": 0.0, "latency": 1.0})
+    lab.prune(by_latency(tmp_path / "aimed", selection=at_once))
+    monkeypatch.setattr(loop, "aimed", lambda lab, state, costs, choose: choose(1.0))
+    lab.prune(by_latency(tmp_path / "straight", selection=at_once))
+    ends = [history_of(tmp_path / name).column("resources/latency_fraction")[-1] for name in ("straight", "aimed")]
+    assert ends[0] < ends[1] <= 0.6
 
 
 def test_a_budget_in_milliseconds_ends_a_run_as_well(tmp_path: Path, made: list[Target]) -> None:
