@@ -5,8 +5,8 @@
     python -m tests.benchmarks.study --only-tables --into docs/study.md --short-into README.md
 
 A cell that has finished is not run again, so that a study that was cut short goes on where it stopped: what is written
-into pages is added to `healing.csv` beside this file as well. All of it is meant to take three hours of two quiet
-cores, with `--jobs 2`, the default.
+into pages is added to the folder `healing` beside this file as well, with the bases. All of it is meant to take three
+hours of two quiet cores, with `--jobs 2`, the default.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pruning_lab.lab.output.run_folder import read_run
 from pruning_lab.tasks.report.pages import deliver
 from tests.benchmarks.cells import is_done, run_cells, starter
 from tests.benchmarks.study_cells import DATA, Cell, all_cells
-from tests.benchmarks.study_record import RECORD, done_in, joined, read_record, write_record
+from tests.benchmarks.study_record import BASES, RECORD, done_in, joined, read_record, share_bases, write_record
 from tests.benchmarks.study_tables import Result, short_of, text_of
 
 ROOT = Path("outputs/study")
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="at once, of one thread each")
     parser.add_argument("--list", action="store_true", help="tell the cells that are missing, and run none")
     parser.add_argument("--only-tables", action="store_true", help="run none, write the tables of what there is")
-    parser.add_argument("--record", type=Path, default=RECORD, help="table of all runs, read and added to")
+    parser.add_argument("--record", type=Path, default=RECORD, help="folder of all runs and bases, read and added to")
     parser.add_argument("--into", type=Path, help=f"page with the markers of {MARKER}; else the tables are printed")
     parser.add_argument("--short-into", type=Path, help=f"page with the markers of {SHORT}, for the short table")
     given = parser.parse_args(arguments)
@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "nuclei" in given.data and not given.nuclei and not given.only_tables:
         print("the nuclei have no folder; give --nuclei PATH, or --data eyes fields", file=sys.stderr)
         return 1
+    share_bases(given.record / BASES, root / BASES, {one.base for one in measured})
     failed = [] if given.only_tables else run_cells(left, root, starter(root, given.nuclei), given.jobs, given.hours)
 
     def found() -> list[Result]:
@@ -89,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise LabError(f"{root}: no cell of the study has finished; run it without --only-tables")
         if given.into is not None:
             write_record(results, given.record)
+            share_bases(root / BASES, given.record / BASES, {one.base for one in results})
         return results
 
     code = deliver(lambda: text_of(found()), given.into, MARKER)

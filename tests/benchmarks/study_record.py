@@ -1,14 +1,15 @@
-"""What the study of healing has measured, as a table in the repository: who has no run of it reads and goes on with it.
+"""What the study of healing has measured, kept in the repository: who has no run of it reads and goes on with it.
 
-A row is a run. Rows of a data set are of one base: where that was trained anew and came out otherwise, as on a machine
-with other kernels, its rows are none of this study.
+The folder `healing` has a table with a row for each run, and the bases that all runs start from: trained anew, on a
+machine with other kernels, they would come out otherwise. Rows of another base are none of this study.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from pruning_lab.common.errors import LabError
@@ -16,17 +17,19 @@ from pruning_lab.common.files import write_atomically
 from tests.benchmarks.study_cells import Cell
 from tests.benchmarks.study_tables import Result
 
-RECORD = Path(__file__).with_name("healing.csv")
+RECORD = Path(__file__).with_name("healing")
+RUNS, BASES = "runs.csv", "bases"
 COLUMNS = ("data", "healing", "method", "compensation", "seed", "budget", "test_iou", "base_iou", "base", "commit")
 SCRATCH = "scratch"
 
 
-def read_record(path: Path = RECORD) -> list[Result]:
-    """The rows, in their order; none where there is no file.
+def read_record(folder: Path = RECORD) -> list[Result]:
+    """The rows, in their order; none where there is no table.
 
     Raises:
         LabError: a row is not what `write_record` writes.
     """
+    path = folder / RUNS
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -37,8 +40,9 @@ def read_record(path: Path = RECORD) -> list[Result]:
         raise LabError(f"{path}: a row can't be read ({error!r}); its columns are {', '.join(COLUMNS)}") from error
 
 
-def write_record(results: Iterable[Result], path: Path = RECORD) -> None:
+def write_record(results: Iterable[Result], folder: Path = RECORD) -> None:
     """Write rows, in the order of their names."""
+    folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -46,7 +50,14 @@ def write_record(results: Iterable[Result], path: Path = RECORD) -> None:
         cell = one.cell
         own = (cell.data, cell.healing, cell.method, cell.compensation, cell.seed, f"{one.budget:g}")
         table.writerow((*own, f"{one.iou:.6f}", f"{one.base_iou:.6f}", one.base, one.commit))
-    write_atomically(path, text.getvalue())
+    write_atomically(folder / RUNS, text.getvalue())
+
+
+def share_bases(source: Path, target: Path, names: Collection[str]) -> None:
+    """Copy the bases of these names from a folder to another one that lacks them."""
+    for name in sorted(names):
+        if (source / name / "base.json").is_file() and not (target / name).exists():
+            shutil.copytree(source / name, target / name)
 
 
 def joined(recorded: Sequence[Result], found: Sequence[Result], cells: Sequence[Cell]) -> list[Result]:

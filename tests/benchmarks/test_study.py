@@ -131,7 +131,7 @@ def test_the_tables_name_the_best_and_hold_ours_against_the_best_peer() -> None:
 
 
 def test_the_command_tells_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    none = ["--root", str(tmp_path), "--record", str(tmp_path / "none.csv")]
+    none = ["--root", str(tmp_path), "--record", str(tmp_path / "none")]
     assert study.main(["--list", *none, "--data", "eyes", "--seeds", "1"]) == 0
     assert "cells are missing" in capsys.readouterr().out
     assert study.main(["--only-tables", *none]) == 1

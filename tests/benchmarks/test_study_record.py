@@ -9,7 +9,7 @@ import pytest
 from pruning_lab.common.errors import LabError
 from tests.benchmarks import study
 from tests.benchmarks.study_cells import BUDGETS, Cell, all_cells
-from tests.benchmarks.study_record import RECORD, joined, read_record, write_record
+from tests.benchmarks.study_record import BASES, RECORD, RUNS, joined, read_record, share_bases, write_record
 from tests.benchmarks.study_tables import Result
 
 FIRST = Cell("eyes", "reconstruction", "least_squares", "full", 1)
@@ -23,9 +23,19 @@ def rows_of(cell: Cell, base: str = "abc", base_iou: float = 0.875) -> list[Resu
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     rows = [*rows_of(FIRST), *rows_of(SCRATCH)]
-    write_record(rows, tmp_path / "healing.csv")
-    assert read_record(tmp_path / "healing.csv") == rows
-    assert read_record(tmp_path / "none.csv") == []
+    write_record(rows, tmp_path / "healing")
+    assert read_record(tmp_path / "healing") == rows
+    assert read_record(tmp_path / "none") == []
+
+
+def test_bases_are_copied_where_they_are_missing(tmp_path: Path) -> None:
+    for name, text in (("here/one", "a"), ("here/two", "b"), ("there/one", "c")):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "base.json").write_text(text)
+    (tmp_path / "here" / "three").mkdir()
+    share_bases(tmp_path / "here", tmp_path / "there", {"one", "two", "three", "four"})
+    assert [(tmp_path / "there" / name / "base.json").read_text() for name in ("one", "two")] == ["c", "b"]
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["one", "two"]
 
 
 def test_what_the_record_has_is_not_run_again_but_for_the_widths_of_another_cell(tmp_path: Path) -> None:
@@ -49,13 +59,13 @@ def test_rows_of_cells_that_the_study_has_no_more_are_left_out() -> None:
 
 
 def test_a_broken_row_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "healing.csv"
-    path.write_text("data,budget\neyes,half\n")
-    with pytest.raises(LabError, match=r"healing\.csv: a row can't be read"):
-        read_record(path)
+    (tmp_path / RUNS).write_text("data,budget\neyes,half\n")
+    with pytest.raises(LabError, match=r"runs\.csv: a row can't be read"):
+        read_record(tmp_path)
 
 
 def test_the_committed_record_is_of_the_study() -> None:
-    rows = read_record(RECORD)
+    rows = read_record()
+    assert {row.base for row in rows} == {path.parent.name for path in (RECORD / BASES).glob("*/base.json")}
     assert {row.cell for row in rows} <= set(all_cells())
     assert len({(row.cell, row.budget) for row in rows}) == len(rows)
