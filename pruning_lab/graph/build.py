@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -154,18 +153,30 @@ def _frozen_filters(interpreter: Interpreter) -> int:
 def _training_tape(model: nn.Module, inputs: tuple[Tensor, ...], known: set[str]) -> Tape | None:
     """A training pass that reads parameters which evaluation does not; None if there is no such pass.
 
-    It is tried with one sample more, as batch normalization may need, and then with images four times as large, since
-    auxiliary heads pool more. The size of an image makes no difference to its channels, and neither do values.
+    Where it stops, it is tried with one sample more, if batch normalization asks for that, else with images four times
+    as large, since auxiliary heads pool more; and then with both. The size of an image makes no difference to its
+    channels, and neither do values.
     """
     doubled = tuple(torch.cat([item, item]) if item.dim() else item for item in inputs)
-    larger = (tuple(_enlarged(item) for item in items) for items in (inputs, doubled))
-    for tried in itertools.chain((inputs, doubled), larger):
+    waiting = [inputs]
+    while waiting:
+        tried = waiting.pop(0)
         try:
             tape = record(model, tried, training=True)
-        except TraceError:  # whatever stops the model, it may run on a larger image
+        except TraceError as error:  # whatever stops the model, it may run on another image
+            if tried is inputs:
+                waiting = [doubled if _WANTS_MORE in str(error) else _all_enlarged(inputs), _all_enlarged(doubled)]
             continue
         return tape if any(step.name not in known for step in tape.steps if step.name) else None
     return None
+
+
+_WANTS_MORE = "more than 1 value per channel"
+"""In what torch's batch normalization says of a single value."""
+
+
+def _all_enlarged(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(_enlarged(item) for item in inputs)
 
 
 def _enlarged(image: Tensor) -> Tensor:
