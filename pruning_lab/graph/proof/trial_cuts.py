@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -175,6 +177,7 @@ def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: t
     if _TrialCuts(model, first, reading, inputs)(claims) is None:
         return first
     graph, guilty = _with_held_sizes(model, graph, held, reading, inputs, claims)
+    guilty |= missed(claims, guilty, _TrialCuts(model, graph, reading, inputs, seed=1))
     _blame_connections(graph, reading, guilty)
     innocent = {place for claim in claims if claim not in guilty for place in claim.places}
     reasons = {}
@@ -190,8 +193,8 @@ def _with_held_sizes(
     held: list[HeldSize],
     reading: Reading,
     inputs: tuple[Tensor, ...],
-    claims: list[_Claim],
-) -> tuple[Channels, dict[_Claim, str]]:
+    claims: list[Claim],
+) -> tuple[Channels, dict[Claim, str]]:
     """Let cuts set attributes that look like the numbers at fault. What fails where these are set is tried without."""
     following = graph.with_held(held)
     guilty = _guilty(claims, _TrialCuts(model, following, reading, inputs))
@@ -206,13 +209,23 @@ def _with_held_sizes(
     }
 
 
-def _touches(claim: _Claim, held: HeldSize) -> bool:
+def missed(claims: list[Claim], guilty: Mapping[Claim, str], trial: Trial) -> dict[Claim, str]:
+    """Claims that still fail, alone or together: in the search draws of theirs may have agreed by chance."""
+    found: dict[Claim, str] = {}
+    left = [claim for claim in claims if claim not in guilty]
+    while left and (what := trial(left)) is not None:
+        found |= _guilty(left, trial) or dict.fromkeys(left, what)
+        left = [claim for claim in left if claim not in found]
+    return found
+
+
+def _touches(claim: Claim, held: HeldSize) -> bool:
     """Whether a cut of the claim's groups changes the number that the attribute holds."""
     groups = torch.tensor(claim.groups)
     return any(bool(torch.isin(row, groups).any()) for row in held.rows)
 
 
-def _blame_connections(graph: Channels, reading: Reading, guilty: Mapping[_Claim, str]) -> None:
+def _blame_connections(graph: Channels, reading: Reading, guilty: Mapping[Claim, str]) -> None:
     """A mistake in what the user gave by hand is told, and not frozen away."""
     for claim, what in guilty.items():
         for name, row in graph.layers.items():
@@ -221,7 +234,7 @@ def _blame_connections(graph: Channels, reading: Reading, guilty: Mapping[_Claim
 
 
 @dataclass(frozen=True)
-class _Claim:
+class Claim:
     """These groups can be cut, say the rules; `places` are the operators that may know better."""
 
     places: tuple[str, ...]
@@ -230,7 +243,7 @@ class _Claim:
     contracted: bool
 
 
-def _claims(graph: Channels, reading: Reading, everywhere: bool) -> list[_Claim]:
+def _claims(graph: Channels, reading: Reading, everywhere: bool) -> list[Claim]:
     """Disjoint claims: prunable groups that pass the same suspects stand together.
 
     Args:
@@ -251,7 +264,7 @@ def _claims(graph: Channels, reading: Reading, everywhere: bool) -> list[_Claim]
     for key, groups in together.items():
         names = tuple(reading.suspects[one][0] if isinstance(one, int) else f"code behind {one}" for one in key)
         contracted = bool(graph.contracted[groups].any())
-        claims.append(_Claim(names, tuple(groups), isinstance(key[0], int), contracted))
+        claims.append(Claim(names, tuple(groups), isinstance(key[0], int), contracted))
     return claims
 
 
@@ -264,12 +277,22 @@ def _first_layers(graph: Channels) -> dict[int, str]:
     return found
 
 
+class Trial(Protocol):
+    """Tells what goes wrong when some of every claim's groups are cut, None if nothing does; `count` is how often."""
+
+    count: int
+
+    def __call__(self, claims: list[Claim]) -> str | None: ...
+
+
 class _TrialCuts:
     """Cuts some groups of claims from a copy of the model and tells what goes wrong."""
 
-    def __init__(self, model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...], seed: int = 0
+    ) -> None:
         self.graph, self.reading = graph, reading
-        self.generator = torch.Generator().manual_seed(0)
+        self.generator = torch.Generator().manual_seed(seed)
         alike = copy_of if reading.tape is None or reading.tape.writes_parameters else light_copy_of
         self.model = _shaken(alike(model).eval(), self.generator)
         self.inputs = tuple(
@@ -286,19 +309,19 @@ class _TrialCuts:
         except (RuntimeError, TypeError):
             return None
 
-    def __call__(self, claims: list[_Claim]) -> str | None:
+    def __call__(self, claims: list[Claim]) -> str | None:
         """What goes wrong when some of every claim's groups, at most a third, are cut; None if nothing does.
 
-        How many is drawn anew for each, and is another number for each where it can be: two widths that the code
-        compares must not agree by chance.
+        How many is drawn anew for each, and is another number and another share for each where it can be: two widths
+        that the code compares, or divides by each other, must not agree by chance. Claims of few groups choose first.
         Attention's scale may depend on a width, which changes little: that is only seen in double precision. Whatever
         else differs is tried again in double precision, which tells a fault from rounding.
         """
         self.count += 1
         removed = torch.zeros(len(self.graph), dtype=torch.bool)
-        taken: set[int] = set()
-        for claim in claims:
-            number = self._drawn(max(1, len(claim.groups) // 3), taken)
+        taken: set[int | Fraction] = set()
+        for claim in sorted(claims, key=lambda claim: len(claim.groups)):
+            number = self._drawn(len(claim.groups), taken)
             order = torch.randperm(len(claim.groups), generator=self.generator)
             removed[[claim.groups[place] for place in order[:number].tolist()]] = True
         for name in self.graph.emptied(removed):
@@ -314,11 +337,13 @@ class _TrialCuts:
         # A model may name a dtype and not run in another one.
         return what if exact and exact.startswith(_RAISES) else exact
 
-    def _drawn(self, most: int, taken: set[int]) -> int:
-        """A number from one to `most` that is not taken yet, if there is one; it is taken then."""
-        free = [number for number in range(1, most + 1) if number not in taken] or [*range(1, most + 1)]
+    def _drawn(self, groups: int, taken: set[int | Fraction]) -> int:
+        """A number from one to a third of the groups; it and its share of them are new where they can be."""
+        numbers = [*range(1, max(1, groups // 3) + 1)]
+        new = [number for number in numbers if number not in taken]
+        free = [number for number in new if Fraction(number, groups) not in taken] or new or numbers
         number = free[int(torch.randint(0, len(free), (), generator=self.generator))]
-        taken.add(number)
+        taken.update((number, Fraction(number, groups)))
         return number
 
     def _differs(self, model: nn.Module, inputs: tuple[Tensor, ...], removed: Tensor, tolerance: float) -> str | None:
@@ -346,7 +371,7 @@ def _is_uniform(tensor: Tensor) -> bool:
     return bool((tensor[-1] == first).all()) and bool((tensor == first).all())
 
 
-def _guilty(claims: list[_Claim], trial: _TrialCuts) -> dict[_Claim, str]:
+def _guilty(claims: list[Claim], trial: Trial) -> dict[Claim, str]:
     """Claims that fail, and what happens then.
 
     What attention contracts is looked for together, since it is tried in double precision, which takes longer.
@@ -354,7 +379,7 @@ def _guilty(claims: list[_Claim], trial: _TrialCuts) -> dict[_Claim, str]:
     return _bisect(sorted(claims, key=lambda claim: not claim.contracted), trial)
 
 
-def _bisect(claims: list[_Claim], trial: _TrialCuts) -> dict[_Claim, str]:
+def _bisect(claims: list[Claim], trial: Trial) -> dict[Claim, str]:
     """The claims that fail on their own, found by halving; claims that fail only together all count.
 
     When too many trials have been spent, claims that fail together count as they stand.

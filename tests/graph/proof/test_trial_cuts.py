@@ -14,6 +14,7 @@ from torch.nn import functional
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from pruning_lab.graph.proof.held_sizes import held_sizes
+from pruning_lab.graph.proof.trial_cuts import Claim, missed
 from tests.graph.helpers import cut_against_masked, draw
 from tests.networks.constructs import make
 from tests.networks.parts import Apply, conv, slope
@@ -288,3 +289,62 @@ def _channels(y: Tensor) -> int:
 def test_sizes_of_other_dimensions_need_no_trial(asks: Callable) -> None:
     model = Apply(lambda m, x: m.last(m.first(x) * asks(x)), first=conv(3, 8), last=conv(8, 2)).eval()
     assert forward_passes(model, (IMAGE,)) == 1
+
+
+class Attention(nn.Module):
+    """Heads as wide as the incoming channels over their number, which an attribute holds."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.all, self.last = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        count, places, width = tokens.shape
+        split = self.all(tokens).reshape(count, places, 3, self.heads, width // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)
+        weights = (0.5 * query @ key.mT).softmax(-1)
+        return self.last((weights @ value).transpose(1, 2).reshape(count, places, width))
+
+
+class Attending(nn.Module):
+    """Blocks of attention, each added to what it reads."""
+
+    def __init__(self, width: int, heads: int, blocks: int) -> None:
+        super().__init__()
+        self.first, self.head = conv(3, width), conv(width, 2)
+        self.blocks = nn.ModuleList(Attention(width, heads) for _ in range(blocks))
+
+    def forward(self, image: Tensor) -> Tensor:
+        image = self.first(image)
+        count, _, *sides = image.shape
+        tokens = image.flatten(2).mT
+        for block in self.blocks:
+            tokens = tokens + block(tokens)
+        return self.head(tokens.mT.reshape(count, -1, *sides))
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+@pytest.mark.parametrize(("width", "heads"), [(6, 3), (9, 3), (12, 2), (12, 3), (16, 4), (18, 3), (24, 3), (24, 6)])
+def test_a_stream_and_the_heads_that_divide_it_do_not_lose_the_same_share_by_chance(
+    width: int, heads: int, blocks: int
+) -> None:
+    torch.manual_seed(0)
+    model = Attending(width, heads, blocks).eval()
+    graph = ChannelGraph.trace(model, IMAGE)
+    assert not bool(graph.prunable.any())  # the division would give another width of a head than there is
+    assert "needs its number of channels" in graph.frozen["first"]
+
+
+def test_claims_that_passed_by_chance_are_found_in_the_end() -> None:
+    claims = [Claim((f"op {number}",), (number,), True, False) for number in range(5)]
+
+    class Trial:
+        count = 0
+
+        def __call__(self, claims: list[Claim]) -> str | None:
+            guilty = {2, 4} & {claim.groups[0] for claim in claims}
+            return f"{sorted(guilty)} fail" if guilty else None
+
+    assert [claim.groups[0] for claim in missed(claims, {claims[4]: "known"}, Trial())] == [2]
+    assert missed(claims, {claims[2]: "known", claims[4]: "known"}, Trial()) == {}
