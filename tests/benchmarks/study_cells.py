@@ -39,7 +39,7 @@ METHODS: dict[tuple[str, str], dict[str, int]] = {
     ("reconstruction_gradient", SOLVED): {"none": 2},
     ("random", NORMS): {"none": 2, "full": 2},
     ("jacobian", NORMS): {"none": 2, "full": 1},
-    ("steady_taylor", NORMS): {"full": 1},
+    ("steady_taylor", NORMS): {"full": 5},
     ("uniform", NORMS): {"full": 1},
     ("peer_taylor", PLAIN): {"none": 2},
     ("ipad_paper", PLAIN): {"full": 1},

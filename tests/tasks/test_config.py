@@ -27,6 +27,7 @@ NEEDED = {
     "task=upload": ["task.runs=x"],
     "+experiment=importance_study_nuclei": ["data.root=x"],
     "+experiment=healing_study_nuclei": ["data.root=x"],
+    "+experiment=latency_study_nuclei": ["data.root=x"],
     "task=train_longer": ["task.run=x"],
     "task=resume": ["task.run=x"],
     "task=report": ["task.runs=x"],

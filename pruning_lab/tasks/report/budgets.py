@@ -22,14 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the table is written, 1 after a line on stderr that says what to mend."""
     parser = argparse.ArgumentParser(prog="python -m pruning_lab.tasks.report.budgets", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_FOLDER", help="folder of a finished run")
-    parser.add_argument("--into", required=True, type=Path, help="the Markdown file with the markers")
+    parser.add_argument("--into", type=Path, help="a Markdown file with the markers; else the table is printed")
     parser.add_argument("--marker", default="budgets", help="name of the markers (default: budgets)")
     options = parser.parse_args(arguments)
     return deliver(lambda: table_of(options.folders), options.into, options.marker)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
 
 
 def run_row(run: Run) -> dict[str, str]:
@@ -50,3 +46,7 @@ def run_row(run: Run) -> dict[str, str]:
 
 def _score(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

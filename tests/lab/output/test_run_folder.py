@@ -1,3 +1,6 @@
+import runpy
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from pruning_lab.lab.output.history import History
 from pruning_lab.lab.output.run_folder import budget_text, read_run
 from pruning_lab.tasks.report import budgets
 from pruning_lab.tasks.report.budgets import run_row
+from tests.paths import ROOT
 
 MARKED = "before\n<!-- budgets:start -->\nold\n<!-- budgets:end -->\nafter\n"
 
@@ -102,6 +106,27 @@ def test_the_table_goes_between_the_markers_and_again_in_its_own_place(tmp_path:
     assert lines[6:] == ["<!-- budgets:end -->", "after"]
     assert budgets.main(command) == 0
     assert page.read_text() == once
+
+
+def test_run_as_a_module_it_prints_the_table_where_no_page_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["budgets", str(run_folder(tmp_path / "run"))])
+    with pytest.raises(SystemExit) as ended, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is imported already
+        runpy.run_module("pruning_lab.tasks.report.budgets", run_name="__main__")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("| budget | base IoU |")
+
+
+def test_a_script_begins_when_all_of_it_is_there() -> None:
+    for path in [
+        *(ROOT / "pruning_lab").rglob("*.py"),
+        *(ROOT / "tests").rglob("*.py"),
+        *(ROOT / "docs").rglob("*.py"),
+    ]:
+        _, _, behind = path.read_text(encoding="utf-8").partition('\nif __name__ == "__main__":\n')
+        assert all(line.startswith(" ") for line in behind.splitlines() if line), path
 
 
 @pytest.mark.parametrize(
