@@ -1,6 +1,5 @@
 import runpy
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -108,12 +107,12 @@ def test_the_table_goes_between_the_markers_and_again_in_its_own_place(tmp_path:
     assert page.read_text() == once
 
 
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
 def test_run_as_a_module_it_prints_the_table_where_no_page_is_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["budgets", str(run_folder(tmp_path / "run"))])
-    with pytest.raises(SystemExit) as ended, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is imported already
+    with pytest.raises(SystemExit) as ended:
         runpy.run_module("pruning_lab.tasks.report.budgets", run_name="__main__")
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("| budget | base IoU |")
