@@ -54,6 +54,7 @@ def test_a_network_below_all_budgets_is_refused() -> None:
         fastnas.FastNas()(model, graph, BATCHES, limits=[1.0])
 
 
+@pytest.mark.slow
 def test_the_search_itself_takes_a_quarter_of_the_flops() -> None:
     pytest.importorskip("modelopt.torch.prune", reason="FastNAS is an extra: pip install 'pruning_lab[fastnas]'")
     model, graph = network()

@@ -10,6 +10,7 @@ import pytest
 from tests.gpu import benchmark
 
 
+@pytest.mark.slow
 def test_every_part_gives_its_figures_and_they_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "figures.json"
     assert benchmark.main(["--tiny", "--json", str(target)]) == 0

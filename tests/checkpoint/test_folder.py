@@ -48,6 +48,7 @@ def test_the_original_is_built_again_with_its_full_widths(pruned, tmp_path: Path
     }
 
 
+@pytest.mark.slow
 def test_a_fresh_process_needs_the_folder_alone(pruned, tmp_path: Path) -> None:
     model, graph = pruned
     folder = save(tmp_path / "model", model, graph)

@@ -144,6 +144,7 @@ def test_a_step_that_resizes_or_normalizes_is_named_when_it_does(step):
         Augmentation([step]).seeded(0)(IMAGE, MASK)
 
 
+@pytest.mark.slow
 def test_albumentations_is_imported_late_and_told_not_to_call_home():
     code = (
         "import sys, os; from pruning_lab.data import Augmentation; Augmentation();"

@@ -127,6 +127,7 @@ def test_there_is_something_to_try() -> None:
     assert len(PYTHON) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("found", LAB_COMMANDS, ids=str)
 def test_a_command_is_accepted(found: Found) -> None:
     match = LAB.match(found.text)
@@ -144,6 +145,7 @@ def test_a_command_is_accepted(found: Found) -> None:
     compose_and_check([word for word in words if word != "-m"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("found", SPANS, ids=str)
 def test_overrides_within_a_sentence_are_accepted(found: Found) -> None:
     words = told_together(found)

@@ -91,6 +91,7 @@ def test_the_metric_counts_every_class_alike() -> None:
     assert balanced_accuracy(torch.tensor([[90, 0, 0], [5, 5, 0], [0, 0, 0]])) == pytest.approx(0.75)
 
 
+@pytest.mark.slow
 def test_all_of_them_make_a_run(tmp_path: Path) -> None:
     own = ["data=discs", "loss=focal", "importance=spread", "stop=weights_first", "augmentation=function"]
     model = ["model=custom", "model._target_=docs.examples.model.Plain", "+model.classes=null", "~model.depth"]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from docs.front_picture import PICTURE, ROWS, SHOWN, STUDY, described, draw, main, read_tables
 
 PAGE = """# The study
@@ -59,6 +61,7 @@ def test_the_picture_is_of_the_tables_as_they_are() -> None:
     assert described(tables) in PICTURE.read_text(encoding="utf-8"), "run: python -m docs.front_picture"
 
 
+@pytest.mark.slow
 def test_a_picture_says_what_it_shows(tmp_path: Path) -> None:
     tables = read_tables(STUDY.read_text(encoding="utf-8"))
     text = draw(tables, tmp_path / "picture.svg").read_text(encoding="utf-8")

@@ -105,6 +105,7 @@ class TestTrainLonger:
         controls.train_longer(experiment, run)
         return experiment, History.read(experiment.output.folder / "history.csv")
 
+    @pytest.mark.slow
     def test_every_step_has_the_epochs_of_the_runs_step(self, run: Run, finished) -> None:
         _, history = finished
         name = "cost/recovery_epochs"
@@ -220,6 +221,7 @@ def test_a_module_that_can_not_draw_its_weights_is_named() -> None:
         controls.draw_weights(nn.Sequential(nn.Conv2d(3, 3, 1), Scale()), seed=0)
 
 
+@pytest.mark.slow
 def test_recoveries_ask_the_base_where_distillation_is_on(tmp_path: Path) -> None:
     plain, taught = [], []
     for losses, distillation in ((plain, None), (taught, SoftTargets())):

@@ -131,6 +131,7 @@ def test_a_run_that_is_asked_to_stop_saves_the_batch_first(tmp_path: Path, whole
     check(tmp_path, whole[0])
 
 
+@pytest.mark.slow
 def test_another_run_goes_on_with_the_base(tmp_path: Path, whole: tuple[Path, int]) -> None:
     dies(experiment(tmp_path), 3)
     other = experiment(tmp_path)

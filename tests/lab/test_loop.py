@@ -100,6 +100,7 @@ def test_the_saved_model_is_the_one_that_was_scored(finished) -> None:
     assert cards.budget_met
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_history(tmp_path: Path) -> None:
     columns = ("resources/flops", "val/iou", "val/loss", "val/iou_before_recovery")
     told = []
@@ -213,6 +214,7 @@ def test_a_network_that_no_recovery_trains_is_validated_once(tmp_path: Path, mon
     assert all(0 < row["cost/validation_seconds"] < 3 * base["cost/validation_seconds"] + 1 for row in cuts)
 
 
+@pytest.mark.slow
 def test_without_pictures_a_run_has_the_same_numbers(tmp_path: Path) -> None:
     def told(folder: Path) -> list[dict[str, float]]:
         rows = History.read(folder / "run" / "history.csv")

@@ -29,6 +29,7 @@ def written(root: Path, channels: int, kind: type) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("channels", "kind"), [(1, np.uint8), (1, np.float32), (3, np.uint16), (4, np.uint8), (6, np.int32)]
 )

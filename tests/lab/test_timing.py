@@ -91,6 +91,7 @@ class SavingsAreWorthMore(SlowerThanPredicted):
         return [base, Reading(base.time * (1 - 4 / 3 * (1 - share)), 0.01, 3)]
 
 
+@pytest.mark.slow
 def test_what_savings_are_worth_is_seen_before_anything_is_cut(
     tmp_path: Path, made: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_run_that_does_not_ask_makes_no_model(tmp_path: Path, made: list[Targe
     assert made == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asks", [Selection(Groups(1), round_to="auto"), Selection(ShareOf("latency", 0.1)), BY_LATENCY]
 )

@@ -108,6 +108,7 @@ def test_a_run_stops_at_its_latency_budget(tmp_path: Path, slow_by_weights: list
     assert read_cards(tmp_path / "run").budget_met
 
 
+@pytest.mark.slow
 def test_what_did_not_change_is_not_timed_again(tmp_path: Path, slow_by_weights: list[int]) -> None:
     lab.prune(tiny_lab(tmp_path, stop=All(latency=0.6)))
     rows = history_of(tmp_path).rows
@@ -117,6 +118,7 @@ def test_what_did_not_change_is_not_timed_again(tmp_path: Path, slow_by_weights:
     assert "cost/latency_seconds" not in rows[-1]
 
 
+@pytest.mark.slow
 def test_latency_is_logged_every_so_many_steps_for_every_batch_size(tmp_path: Path, slow_by_weights: list[int]) -> None:
     tracker, plan = Recorder(), LatencyPlan(every=2, batches=(1, 4))
     lab.prune(tiny_lab(tmp_path, latency=plan, tracker=tracker, max_steps=3, stop=All(flops=0.01)))

@@ -52,6 +52,7 @@ def test_shared_steps_end_as_the_runs_made_alone_do(tmp_path: Path, importance: 
     assert trackers[2].tags["steps_shared_with"] == str(tmp_path / "shared_0.6" / "run")
 
 
+@pytest.mark.slow
 def test_the_base_is_tested_once_for_all_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tested = []
     loader = Loaders.eval_loader

@@ -144,6 +144,7 @@ class TestKeptBases:
         with pytest.raises(LabError, match=r"file/bases can't be written .*base\.reuse=false"):
             load_or_train(tmp_path / "file" / "bases", "abc", TinyNet, train)
 
+    @pytest.mark.slow
     def test_two_processes_that_want_it_at_once_train_it_once(self, tmp_path: Path) -> None:
         context = multiprocessing.get_context("spawn")
         processes = [context.Process(target=train_slowly_and_tell, args=(tmp_path,)) for _ in range(2)]

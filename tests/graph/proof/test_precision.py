@@ -74,6 +74,7 @@ def test_the_proof_of_a_cut_is_not_disturbed_by_rounding() -> None:
     assert verify(model, graph, random_groups(graph, 0.3), image) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ten_bits")
 def test_a_run_proves_its_first_cut(tmp_path: Path) -> None:
     arguments = {"in_channels": 3, "classes": 2, "width": 32, "depth": 3}

@@ -87,6 +87,7 @@ def test_every_image_has_its_own_scores_and_their_pixels_add_up(run: Path, tmp_p
     assert 0 < float(square["boundary_iou"]) <= 1
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_same_files_gives_the_same_numbers(run: Path, tmp_path: Path) -> None:
     evaluate(run, tmp_path / "split")
     evaluate(run, tmp_path / "folder", f"task.root={run.parent / 'squares' / 'test'}")
@@ -115,6 +116,7 @@ def share_of_class_1(confusion: Tensor) -> float:
     return float(confusion[:, 1].sum() / confusion.sum())
 
 
+@pytest.mark.slow
 def test_metrics_of_the_run_and_of_the_command_are_taken(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

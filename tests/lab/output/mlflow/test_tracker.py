@@ -24,6 +24,7 @@ REPOSITORY = ROOT
 CPU = "system/cpu_utilization_percentage"
 
 
+@pytest.mark.slow
 def test_importing_the_module_does_not_pay_for_mlflow() -> None:
     check = "import sys, pruning_lab.lab.output.mlflow; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=REPOSITORY).returncode == 0
