@@ -161,7 +161,7 @@ def _duels(results: Sequence[Result]) -> str:
 def short_of(results: Sequence[Result], budget: float) -> str:
     """The short table, of one budget: the base, our best method, the best peer and random, with each kind of healing.
 
-    Random filters have the repair of ours, so that a row tells what choosing adds to it.
+    Random filters have the repair of ours, so that a row tells what choosing adds to it. The higher mean is bold.
     """
     rows = []
     for data in dict.fromkeys(one.cell.data for one in results):
@@ -170,13 +170,16 @@ def short_of(results: Sequence[Result], budget: float) -> str:
             found = by_method(results, data, healing, budget)
             ours, theirs = _best(found, _ours(found)), _best(found, [key for key in found if key[0] in PEERS])
             if ours is not None and theirs is not None and RANDOM in found:
+                told = {key: mean_of(found[key]) for key in (ours, theirs)}
+                higher = _best(found, [ours, theirs])
+                told = {key: f"**{text}**" if key == higher else text for key, text in told.items()}
                 rows.append(
                     {
                         "data": data,
                         "healing": healing,
                         "not pruned": f"{base:.1f}",
-                        "ours, best": f"**{mean_of(found[ours])}** ({ours[0]})",
-                        "Torch-Pruning, best": f"{mean_of(found[theirs])} ({theirs[0].removeprefix('peer_')})",
+                        "ours, best": f"{told[ours]} ({ours[0]})",
+                        "Torch-Pruning, best": f"{told[theirs]} ({theirs[0].removeprefix('peer_')})",
                         "random": mean_of(found[RANDOM]),
                     }
                 )
