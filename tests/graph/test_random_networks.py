@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
 from tests.graph.helpers import all_understood, cut_against_masked, draw
-from tests.networks.drawn import SIZE, UNARY, networks
+from tests.networks.drawn import SIZE, UNARY, RandomNetwork, networks
 
 IMAGE = torch.randn(2, 3, SIZE, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -65,6 +65,15 @@ def test_what_a_fresh_reading_sees_more_coarsely_is_verified_as_a_whole(
         narrow, left = copy.deepcopy(network), copy.copy(graph)
         cut(narrow, left, draw(left, seed + number))
         assert verify(narrow, left, draw(left, 1, fraction=0.3), IMAGE) < 1e-8
+
+
+@pytest.mark.parametrize("pad", [2, 3, 4, 5, 6])
+def test_a_width_that_is_halved_is_not_kept_even_by_chance(pad: int) -> None:
+    """Padded, halved and gated: filters that lie apart are claims apart, and each of them gave one in a trial."""
+    steps = [("conv", 0, 0, 4), ("padded", 0, 0, pad), ("gated halves", 0, 0, 3), ("conv", 2, 0, 2), ("conv", 0, 0, 2)]
+    network = RandomNetwork(steps, 71).double().eval()
+    graph = ChannelGraph.trace(network, IMAGE)
+    assert max(verify(network, graph, draw(graph, seed), IMAGE) for seed in range(6)) < 1e-8
 
 
 def in_a_row(steps: list[str], width: int) -> nn.Module:
