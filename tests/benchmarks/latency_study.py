@@ -1,6 +1,6 @@
 """At equal measured latency: pruning by milliseconds, by FLOPs, and by score with widths at multiples of 8.
 
-    python -m tests.benchmarks.latency_study --nuclei PATH --into docs/latency.md
+    python -m tests.benchmarks.latency_study --nuclei PATH
 
 A cell is a data set, a way to choose and a seed: one job that prunes RITnet down to each budget. A budget is met when
 the network, timed in turns with the base on one thread in onnxruntime, is within it. The first three ways have the same
