@@ -20,7 +20,6 @@ from tests.benchmarks.study_tables import Result
 RECORD = Path(__file__).with_name("healing")
 RUNS, BASES = "runs.csv", "bases"
 COLUMNS = ("data", "healing", "method", "compensation", "seed", "budget", "test_iou", "base_iou", "base", "commit")
-SCRATCH = "scratch"
 
 
 def read_record(folder: Path = RECORD) -> list[Result]:
@@ -88,5 +87,5 @@ def _base(result: Result) -> tuple[str, str]:
 def _result(row: dict[str, str]) -> Result:
     budget = float(row["budget"])
     own = (row["data"], row["method"], row["compensation"], row["healing"], int(row["seed"]))
-    cell = Cell(*own, budget if row["method"] == SCRATCH else None)
+    cell = Cell(*own, budget if row["method"] == "scratch" else None)
     return Result(cell, budget, float(row["test_iou"]), float(row["base_iou"]), row["base"], row["commit"])
