@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,16 +17,19 @@ from pruning_lab.common.modules import every_path
 
 def copy_of(model: nn.Module) -> nn.Module:
     """A deep copy, also of models that keep computed tensors: weights that hooks leave behind, or activations."""
-    return _copied(model, share=False)
+    return _copied(model, False, {})
 
 
-def light_copy_of(model: nn.Module) -> nn.Module:
-    """A deep copy whose parameters are objects of their own in the same memory: nothing may write into them."""
-    return _copied(model, share=True)
+def light_copy_of(model: nn.Module, around: Iterable[nn.Module] = ()) -> nn.Module:
+    """A deep copy whose parameters are objects of their own in the same memory: nothing may write into them.
+
+    Args:
+        around: modules that the copy may hold on to, as functions do which are bound to a module.
+    """
+    return _copied(model, True, {id(module): module for module in around})
 
 
-def _copied(model: nn.Module, share: bool) -> nn.Module:
-    memo: dict[int, Any] = {}
+def _copied(model: nn.Module, share: bool, memo: dict[int, Any]) -> nn.Module:
     modules = [module for _, module in every_path(model)]
     with torch.no_grad():
         for parameter in (one for module in modules for one in module._parameters.values()):

@@ -17,7 +17,7 @@ from pruning_lab.graph.structure.records import Consumer, CostTerm, HeldSize, Si
 from pruning_lab.graph.tracing.connections import Connections, answered, ask, interpret_by_hand
 from pruning_lab.graph.tracing.flow import flows_of
 from pruning_lab.graph.tracing.group_ids import GroupIds
-from pruning_lab.graph.tracing.interpreter import GIVES_OUTPUT, Interpreter
+from pruning_lab.graph.tracing.interpreter import GIVES_OUTPUT, Interpreter, Suspect
 from pruning_lab.graph.tracing.labels import FIXED
 from pruning_lab.graph.tracing.live_values import live_values
 from pruning_lab.graph.tracing.recording import TraceError, record
@@ -33,7 +33,7 @@ class Reading:
         values: step -> what the interpreter found for it.
         group_of_label: int64 [labels], the group id of every label, or STAYS.
         tape: None for a model that can't be recorded, and is known by its user's connections alone.
-        suspects: (operator and module, group ids) where the model's own code may hold a number of channels.
+        suspects: where the model's own code may hold a number of channels, by the ids of their groups.
         sizes: (module, rows of group ids and fixed numbers), whose lengths an attribute of the module may hold.
         by_hand: layers whose consumers the user gave.
         asked: modules whose code saw the size of something that a cut may shorten.
@@ -43,7 +43,7 @@ class Reading:
     tape: Tape | None
     values: dict[Step, Any]
     group_of_label: Tensor
-    suspects: list[tuple[str, Tensor]]
+    suspects: list[Suspect]
     sizes: list[tuple[str, tuple[Size, ...]]]
     by_hand: set[str]
     asked: set[str] = field(default_factory=set)
@@ -94,7 +94,7 @@ def read_graph(
         tape,
         values,
         ids.of_label,
-        [(name, ids(labels)) for name, labels in suspects],
+        [Suspect(one.place, one.module, ids(one.channels)) for one in suspects],
         [(path, tuple(ids(part) if isinstance(part, Tensor) else part for part in parts)) for path, parts in sizes],
         answered(interpreter.links),
         interpreter.asked,
@@ -254,7 +254,7 @@ def _number(
         mixed=by_layer(layers, mixed),
         unused=never_run + [name for name in dead_ends if name not in only_training],
         prunable=~_mask_of(reasons, count),
-        contracted=_mask_of((group for _, labels in interpreter.contracted for group in ids(labels).tolist()), count),
+        contracted=_mask_of((group for one in interpreter.contracted for group in ids(one.channels).tolist()), count),
         mixing=_mask_of(mixed, count),
         frozen_groups=reasons,
     )

@@ -17,7 +17,7 @@ from pruning_lab.common.errors import LabError
 from pruning_lab.common.files import disk_trouble
 from pruning_lab.data.batches import Stack
 from pruning_lab.graph.cutting.cut import cut
-from pruning_lab.graph.proof.trial_cuts import verify
+from pruning_lab.graph.proof.verification import verify
 from pruning_lab.lab.experiment import Experiment
 from pruning_lab.lab.output.console import Task
 from pruning_lab.lab.output.history import Row

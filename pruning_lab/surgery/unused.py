@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from pruning_lab.common.copies import copy_of
 from pruning_lab.common.errors import LabError
-from pruning_lab.common.modules import in_mode, layer_name, random_kept
+from pruning_lab.common.modules import in_mode, layer_name, random_kept, tensors_in
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.proof.trial_cuts import tensors_in
 from pruning_lab.graph.tracing.connections import Connections
 from pruning_lab.graph.tracing.recording import Inputs, as_inputs
 

@@ -15,8 +15,8 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
+from pruning_lab.common.modules import tensors_in
 from pruning_lab.graph import ChannelGraph, TraceError
-from pruning_lab.graph.proof.trial_cuts import tensors_in
 from tests.benchmarks.cases import Inputs, make, side_of
 from tests.benchmarks.lab_side import ASIDE, EXACT, STEPS
 from tests.benchmarks.timing import forward_seconds, seconds

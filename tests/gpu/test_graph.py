@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.proof.trial_cuts import verify
+from pruning_lab.graph.proof.verification import verify
 from pruning_lab.models import UNet
 from pruning_lab.resources.latency import measure_in_turns
 from pruning_lab.training.compute import ComputeSettings

@@ -6,7 +6,7 @@ down changes its width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -19,6 +19,9 @@ from pruning_lab.graph.cutting.module_sizes import channel_attribute, fit_attrib
 from pruning_lab.graph.cutting.slices import Kept, kept_part
 from pruning_lab.graph.structure.channels import Channels, Groups
 from pruning_lab.graph.structure.id_rows import Remaining
+
+Keep = dict[int, Kept]
+"""What is left of the dimensions that lose anything."""
 
 
 def cut(model: nn.Module, graph: Channels, groups: Groups, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -33,6 +36,21 @@ def cut(model: nn.Module, graph: Channels, groups: Groups, optimizer: torch.opti
     Raises:
         LabError: a group is not prunable, or a layer would be left without a filter. Nothing is changed then.
     """
+    _cut(model, graph, groups, optimizer, kept_part)
+
+
+def cut_shapes(model: nn.Module, graph: Channels, groups: Groups) -> None:
+    """The same for a model that is only to be seen running: parameters are zeros, and no weight is moved."""
+    _cut(model, graph, groups, None, _zeros_left)
+
+
+LeftOf = Callable[[Tensor, Keep], Tensor]
+"""What a cut makes of a tensor."""
+
+
+def _cut(
+    model: nn.Module, graph: Channels, groups: Groups, optimizer: torch.optim.Optimizer | None, left_of: LeftOf
+) -> None:
     left = graph.remaining(graph.as_mask(groups))
     _check_groups(graph, left)
     if not bool(left.removed.any()):
@@ -43,16 +61,12 @@ def cut(model: nn.Module, graph: Channels, groups: Groups, optimizer: torch.opti
     holders = holders_of(modules, [change.tensor for change in changes])
     replaced = []
     for change in changes:
-        replaced.append(_replace(change, holders))
+        replaced.append(_replace(change, holders, left_of))
         _renew_computed(modules, change)
     if optimizer is not None:
         _replace_in_optimizer(optimizer, changes, replaced)
     graph.become(graph.left_by(left))
     _update_modules(modules, graph, changes, holders)
-
-
-Keep = dict[int, Kept]
-"""What is left of the dimensions that lose anything."""
 
 
 class Change(NamedTuple):
@@ -99,13 +113,20 @@ def _check_tensors(graph: Channels, changes: list[Change], optimizer: torch.opti
                 )
 
 
-def _replace(change: Change, holders: Holders) -> Tensor:
+def _zeros_left(tensor: Tensor, keep: Keep) -> Tensor:
+    """Zeros of the sizes that are left; of whole numbers, which may be indices, what is left."""
+    if not tensor.is_floating_point():
+        return kept_part(tensor, keep)
+    return tensor.new_zeros([len(keep[dim].index) if dim in keep else size for dim, size in enumerate(tensor.shape)])
+
+
+def _replace(change: Change, holders: Holders, left_of: LeftOf) -> Tensor:
     """Slice a parameter or buffer wherever a module holds it.
 
     A new Parameter, and not new data in the old one: a graph that autograd still holds would remember the old shape.
     """
     old, keep = change.tensor, change.keep
-    new = kept_part(old, keep)
+    new = left_of(old, keep)
     if isinstance(old, nn.Parameter):
         new = nn.Parameter(new, requires_grad=old.requires_grad)
         if old.grad is not None:

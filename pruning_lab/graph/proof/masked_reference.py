@@ -7,6 +7,7 @@ operator runs on these, and its result is spread out again with zeros. Everythin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,41 +16,49 @@ from torch import Tensor, nn
 from pruning_lab.common.modules import tensors_in
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.rules import MIXING
-from pruning_lab.graph.tracing.tape import Step, Tape, replaced
+from pruning_lab.graph.tracing.tape import Step, replaced
 
 aten = torch.ops.aten
 
 
 def run_without(
-    tape: Tape,
+    steps: Sequence[Step],
+    given: dict[Step, Tensor],
+    outputs: list[Step],
     values: dict[Step, Any],
     gone: Tensor,
     masked: nn.Module,
-    inputs: tuple[Tensor, ...],
 ) -> list[Tensor]:
-    """Outputs of a recorded pass on `inputs`, with the tensors of a masked model, as a flat list.
+    """Outputs of a recorded pass, or of a stretch of one, with the tensors of a masked model, as a flat list.
 
     Args:
+        given: the tensors from which it starts, the model's own and constants aside.
         values: what the interpreter found for every step.
         gone: bool [labels], the labels that a cut would remove.
-        masked: the traced model (or a copy of it) after `mask`.
+        masked: the traced model (or a copy of it, or of the part that runs in the stretch) after `mask`.
     """
     tensors = dict(masked.named_parameters(remove_duplicate=False)) | dict(masked.named_buffers(remove_duplicate=False))
-    kind = next(tensor.dtype for tensor in [*inputs, *tensors.values()] if tensor.is_floating_point())
+    kind = next(tensor.dtype for tensor in [*given.values(), *tensors.values()] if tensor.is_floating_point())
     run = _Run(values, gone)
-    known: dict[Step, Any] = dict(zip(tape.inputs, inputs, strict=True))
-    last = {source: step for step in tape.steps for source in step.sources if source not in tape.outputs}
-    for step in tape.steps:
-        if step.name:
-            known[step] = tensors[step.name].detach()
-        elif step.target is not None:
-            known[step] = run(step, known)
-        elif step.constant is not None and step not in known:
-            known[step] = step.constant.to(kind) if step.constant.is_floating_point() else step.constant
+    known: dict[Step, Any] = {}
+
+    def value(step: Step) -> Any:
+        if step in given:
+            return given[step]
+        if step not in known and step.name:
+            return tensors[step.name].detach()
+        if step not in known and step.constant is not None:
+            return step.constant.to(kind) if step.constant.is_floating_point() else step.constant
+        return known[step]
+
+    last = {source: step for step in steps for source in step.sources if source not in outputs}
+    for step in steps:
+        if step.target is not None:
+            known[step] = run(step, {source: value(source) for source in step.sources})
         for source in step.sources:
             if last.get(source) is step:
-                del known[source]
-    return [known[step] for step in tape.outputs]
+                known.pop(source, None)
+    return [value(step) for step in outputs]
 
 
 class _Run:

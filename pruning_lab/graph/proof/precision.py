@@ -16,18 +16,17 @@ from pruning_lab.common.copies import light_copy_of
 def in_double(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, tuple[Tensor, ...]] | None:
     """A copy of a model, and its inputs, in double precision; None where the copy does not run so."""
     try:
-        copied, given = doubled(model, inputs)
+        copied, given = light_copy_of(model).double(), in_doubles(inputs)
         copied(*given)
     except (RuntimeError, TypeError):  # a dtype that its code names, or a device without doubles
         return None
     return copied, given
 
 
-def doubled(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A copy of a model, and its inputs, in double precision; whether the copy runs so is not tried.
+def in_doubles(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Tensors in double precision, whole numbers as they are.
 
     Raises:
         RuntimeError, TypeError: the device knows no doubles.
     """
-    given = tuple(item.double() if item.is_floating_point() else item for item in inputs)
-    return light_copy_of(model).double(), given
+    return tuple(item.double() if item.is_floating_point() else item for item in inputs)

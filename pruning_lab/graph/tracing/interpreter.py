@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,6 +39,20 @@ class Cost:
     layer: str
     coefficient: int
     factors: tuple[Tensor, ...]
+
+
+class Suspect(NamedTuple):
+    """An operator, or code that looks at a size, which may hold a number of channels.
+
+    Attributes:
+        place: what it is called in messages.
+        module: path of the module whose forward it ran in.
+        channels: int64 [any], labels of these channels, and in a reading the ids of their groups.
+    """
+
+    place: str
+    module: str
+    channels: Tensor
 
 
 GIVES_OUTPUT = "feeds the model's output"
@@ -79,8 +93,8 @@ class Interpreter:
         self.counted_groups: dict[str, Tensor] = {}
         self.counted_channels: dict[str, Tensor] = {}
         self.counted_norms: dict[str, Tensor] = {}
-        self.contracted: list[tuple[str, Tensor]] = []
-        self.suspects: list[tuple[str, Tensor]] = []
+        self.contracted: list[Suspect] = []
+        self.suspects: list[Suspect] = []
         self.sizes: list[tuple[str, tuple[Tensor | int, ...]]] = []
         self.asked: set[str] = set()
         self._untouched: set[int] = set()
@@ -119,7 +133,8 @@ class Interpreter:
         if rows:
             self.asked.add(seen.module)
         for row in {id(row): row for row in rows}.values():
-            self.suspects.append((f"code of {seen.module}" if seen.module else "code of the model", row))
+            place = f"code of {seen.module}" if seen.module else "code of the model"
+            self.suspects.append(Suspect(place, seen.module, row))
 
     def parameter(self, name: str, shape: tuple[int, ...]) -> Labelled:
         """A parameter or buffer, with labels along all its dimensions."""
@@ -221,8 +236,15 @@ class Interpreter:
         numbers that do not depend on channels.
         """
         if bool((labels != FIXED).any()):
-            self.suspects.append((self.place, labels))
+            self.suspects.append(self._suspected(labels))
             self.note_sizes(labels, *sizes)
+
+    def contract(self, labels: Tensor) -> None:
+        """Remember channels over which two activations are multiplied and summed; a scale may hold their number."""
+        self.contracted.append(self._suspected(labels))
+
+    def _suspected(self, labels: Tensor) -> Suspect:
+        return Suspect(self.place, self.module_path, labels)
 
     def note_sizes(self, labels: Tensor, *sizes: tuple[Tensor | int, ...]) -> None:
         """Remember what an attribute of the module may hold, without a suspicion; see `suspect`."""

@@ -7,7 +7,6 @@ view is written to, its base and the base's other views are new values from then
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pruning_lab.graph.tracing.tape import Facts, SizeRead, Step, Tape, item, without_effect, written
+from pruning_lab.graph.tracing.tape import UNKNOWN, Call, Facts, SizeRead, Step, Tape, item, without_effect, written
 
 aten = torch.ops.aten
 
@@ -59,6 +58,10 @@ class Recorder(TorchDispatchMode):
         whole: whether an operator that is made of others is recorded as it is.
         names: id of a parameter or buffer -> its name.
         run: (operator, args, kwargs) -> what it gives; by default what it computes.
+
+    Attributes:
+        module: path of the module whose forward is running.
+        trusted: paths of modules whose code compares sizes with nothing but what a cut keeps up to date.
     """
 
     def __init__(
@@ -67,8 +70,10 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self.tape = Tape()
         self.module = ""
+        self.trusted: set[str] = set()
         self._whole, self._names, self._run = whole, names, run
-        self._apart: dict[int, bool] = {}
+        self._apart: dict[int, bool] = {}  # an operator lives as long as torch does, and to hash one takes Python
+        self._writes: dict[int, list[tuple[int, str]]] = {}
         self._seen: dict[int, _Seen] = {}
         self._memories: dict[int, _Memory] = {}
         self._count = 0
@@ -87,7 +92,7 @@ class Recorder(TorchDispatchMode):
                 return result
         given = _tensors(args, kwargs)
         steps = {id(tensor): self.step_of(tensor) for tensor in given}
-        into = _written_to(func, args, kwargs)
+        into = self._written_to(func, args, kwargs)
         for tensor in into:
             self._save(tensor)
         result = func(*args, **kwargs) if self._run is None else self._run(func, args, kwargs)
@@ -107,8 +112,33 @@ class Recorder(TorchDispatchMode):
 
     def note_sizes(self, tensor: Tensor, dims: tuple[int, ...]) -> None:
         """Python code looks at sizes of a tensor."""
+        if self.module in self.trusted:
+            return
         if id(tensor) in self._seen or id(tensor) in self._names:
             self.tape.size_reads.append(SizeRead(self.step_of(tensor), dims, self.module))
+
+    def called(self, args: tuple, kwargs: dict[str, Any]) -> tuple[int, tuple, dict[str, Any]]:
+        """A module's forward begins: where on the tape, and what it is given, for `returned`."""
+        given = self._known(args), self._known(kwargs)
+        return len(self.tape.steps), *given
+
+    def returned(self, called: tuple[int, tuple, dict[str, Any]], result: Any) -> None:
+        """The module's forward has ended."""
+        first, args, kwargs = called
+        given = self._known(result)
+        self.tape.calls.append(Call(self.module, first, len(self.tape.steps), args, kwargs, given))
+
+    def _known(self, tree: Any) -> Any:
+        """What a module is given or gives, as in `Call`. Tensors are not asked: they would tell that sizes are read."""
+        if isinstance(tree, Tensor):
+            seen = self._seen.get(id(tree))
+            return UNKNOWN if seen is None or seen.tensor() is not tree else self._present(seen)
+        kind = type(tree)
+        if kind is tuple or kind is list:
+            return kind([self._known(leaf) for leaf in tree])
+        if kind is dict:
+            return {key: self._known(leaf) for key, leaf in tree.items()}
+        return tree if kind in _PLAIN else UNKNOWN
 
     def put_back(self) -> None:
         """Give parameters that were written to the values that they had."""
@@ -127,10 +157,20 @@ class Recorder(TorchDispatchMode):
             self.tape.writes_parameters = True
 
     def _taken_apart(self, func: Any) -> bool:
-        known = self._apart.get(id(func))  # an operator lives as long as torch does, and to hash one takes Python
+        known = self._apart.get(id(func))
         if known is None:
             known = self._apart[id(func)] = not self._whole(func) and func._can_decompose()
         return known
+
+    def _written_to(self, func: Any, args: tuple, kwargs: dict) -> list[Tensor]:
+        """The tensors that an operator writes into."""
+        places = self._writes.get(id(func))
+        if places is None:
+            places = self._writes[id(func)] = _written_arguments(func)
+        found: list[Tensor] = []
+        for place, name in places:
+            found += _listed(args[place] if place < len(args) else kwargs.get(name))
+        return found
 
     def _present(self, seen: _Seen) -> Step:
         """The step of a tensor as it is now; a view of memory that was written to is looked at anew."""
@@ -184,9 +224,8 @@ class Recorder(TorchDispatchMode):
         into: list[Tensor],
         result: Any,
     ) -> None:
-        inside = {id(tensor) for tensor in given}
-        out = _listed(result)
-        if not into and any(id(tensor) in inside for tensor in out):
+        out = [result] if isinstance(result, Tensor) else _listed(result)
+        if not into and any(id(tensor) in steps for tensor in out):
             return  # an operator that had nothing to do gave back what it was given
         target = without_effect(func) if into else func
         named = {key: _as_steps(arg, steps) for key, arg in kwargs.items()}
@@ -195,6 +234,21 @@ class Recorder(TorchDispatchMode):
             self._note_written(func, step, given, into, out)
             return
         bases = {(one := self._seen[id(tensor)]).memory.key: one for tensor in reversed(given)}
+        if out and result is out[0]:
+            self._note_one(step, out[0], bases)
+        else:
+            self._note_several(step, out, bases, result)
+
+    def _note_one(self, step: Step, out: Tensor, bases: dict[int, _Seen]) -> None:
+        """An operator that gives out a tensor; it lies in the memory of one of `bases`, or in its own."""
+        key, size = _storage(out)
+        base = bases.get(key)
+        memory = self._new_memory(key, size) if base is None else base.memory
+        step.result = _facts(out, memory)
+        self._remember(out, self._add(step), memory, base, step if base is not None else None)
+
+    def _note_several(self, step: Step, out: list[Tensor], bases: dict[int, _Seen], result: Any) -> None:
+        """An operator that gives out a list or tuple, or no tensor at all."""
         several = isinstance(result, (list, tuple))
         places = [_storage(tensor) for tensor in out]
         seen = [bases.get(key) for key, _ in places]
@@ -205,11 +259,11 @@ class Recorder(TorchDispatchMode):
         if several and len(facts) == len(result):
             step.result = facts
         else:
-            step.result = facts[0] if facts and not several else result if not out else _mixed(result, facts)
+            step.result = _mixed(result, facts) if out else result
         self._add(step)
         for place, (tensor, memory, base) in enumerate(zip(out, memories, seen, strict=True)):
-            own = self._add(Step(item, (step, place), result=facts[place])) if several else step
-            self._remember(tensor, own, memory, base, step if base is not None else None, place if several else None)
+            own = self._add(Step(item, (step, place), result=facts[place]))
+            self._remember(tensor, own, memory, base, step if base is not None else None, place)
 
     def _note_written(self, func: Any, step: Step, given: list[Tensor], into: list[Tensor], out: list[Tensor]) -> None:
         """An operator that changes what it is given: in place, or the way in which a tensor looks at its memory."""
@@ -315,6 +369,7 @@ def _listed(tree: Any) -> list[Tensor]:
 
 
 _MAY_HOLD = (Tensor, list, tuple)
+_PLAIN = {type(None), bool, int, float, str}
 
 
 def _as_steps(tree: Any, steps: dict[int, Step]) -> Any:
@@ -339,17 +394,6 @@ def _mixed(result: Any, facts: list[Facts]) -> Any:
     return [next(remaining) if isinstance(leaf, Tensor) else leaf for leaf in result]
 
 
-def _written_to(func: Any, args: tuple, kwargs: dict) -> list[Tensor]:
-    """The tensors that an operator writes into."""
-    if not func._schema.is_mutable:
-        return []
-    found: list[Tensor] = []
-    for place, name in _written_arguments(func):
-        found += _listed(args[place] if place < len(args) else kwargs.get(name))
-    return found
-
-
-@functools.cache
 def _written_arguments(func: Any) -> list[tuple[int, str]]:
     """Places and names of the arguments that an operator writes into."""
     listed = enumerate(func._schema.arguments)

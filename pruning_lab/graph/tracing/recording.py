@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from pruning_lab.common.copies import light_copy_of
 from pruning_lab.common.errors import LabError
@@ -97,25 +99,49 @@ def _names(model: nn.Module, copied: nn.Module) -> dict[int, str]:
 
 
 def _follow_modules(copied: nn.Module, recorder: Recorder) -> None:
-    """Keep the recorder told which module's forward is running."""
-    running: list[str] = []
-
-    def entering(path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any) -> None:
-            running.append(recorder.module)
-            recorder.module = path
-
-        return hook
-
-    def left(module: nn.Module, args: Any, output: Any) -> None:
-        recorder.module = running.pop()
-
+    """Keep the recorder told which module's forward is running, and of what it is given and gives."""
     followed: set[nn.Module] = set()
     for path, module in every_path(copied):
         if module not in followed and not isinstance(module, torch.jit.ScriptModule):
             followed.add(module)
-            module.register_forward_pre_hook(entering(path), prepend=True)
-            module.register_forward_hook(left, prepend=True, always_call=True)
+            if isinstance(module, _InstanceNorm) and type(module).__module__ == _InstanceNorm.__module__:
+                recorder.trusted.add(path)
+            if module._forward_pre_hooks or module._forward_hooks:  # the module's affair as well
+                _follow_by_hooks(module, path, recorder)
+            else:
+                vars(module)["forward"] = _followed(module.forward, path, recorder)
+
+
+def _followed(forward: Callable[..., Any], path: str, recorder: Recorder) -> Callable[..., Any]:
+    """A hook costs torch the short way through a module, which takes more than most operators of small networks."""
+
+    @functools.wraps(forward)
+    def followed(*args: Any, **kwargs: Any) -> Any:
+        outside = recorder.module
+        recorder.module = path
+        try:
+            called = recorder.called(args, kwargs)
+            result = forward(*args, **kwargs)
+            recorder.returned(called, result)
+            return result
+        finally:
+            recorder.module = outside
+
+    return followed
+
+
+def _follow_by_hooks(module: nn.Module, path: str, recorder: Recorder) -> None:
+    running: list[str] = []
+
+    def entering(module: nn.Module, args: Any) -> None:
+        running.append(recorder.module)
+        recorder.module = path
+
+    def left(module: nn.Module, args: Any, output: Any) -> None:
+        recorder.module = running.pop()
+
+    module.register_forward_pre_hook(entering, prepend=True)
+    module.register_forward_hook(left, prepend=True, always_call=True)
 
 
 @contextmanager

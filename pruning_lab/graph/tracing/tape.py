@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +97,34 @@ class SizeRead:
     module: str
 
 
+UNKNOWN = object()
+"""In what a module is given or gives: neither a tensor that the tape knows nor a plain value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A run of a module's forward.
+
+    Attributes:
+        module: the module's path.
+        first, behind: places on the tape of the first step that ran in it, and of the first one that ran after it.
+        args, kwargs, result: what it was given and gave, with steps in place of tensors, and UNKNOWN for what is
+            neither a tensor nor plain.
+    """
+
+    module: str
+    first: int
+    behind: int
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Any
+
+    @property
+    def given(self) -> tuple[Step, ...]:
+        """The distinct steps among its arguments."""
+        return tuple(dict.fromkeys(steps_in((self.args, self.kwargs))))
+
+
 @dataclass(eq=False)
 class Tape:
     """A recorded forward pass.
@@ -107,6 +135,7 @@ class Tape:
         outputs: the tensors that it returned, as a flat list.
         writes_parameters: whether an operator wrote into a parameter.
         size_reads: where Python code saw a size.
+        calls: of modules without hooks, in the order in which they ended.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -114,6 +143,7 @@ class Tape:
     outputs: list[Step] = field(default_factory=list)
     writes_parameters: bool = False
     size_reads: list[SizeRead] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
 
 
 def replaced(tree: Any, of: Callable[[Step], Any]) -> Any:
@@ -123,6 +153,18 @@ def replaced(tree: Any, of: Callable[[Step], Any]) -> Any:
     if isinstance(tree, (list, tuple)):
         return type(tree)([replaced(item, of) for item in tree])
     return tree
+
+
+def steps_in(tree: Any) -> Iterator[Step]:
+    """All steps in nested arguments or results."""
+    if isinstance(tree, Step):
+        yield tree
+    elif isinstance(tree, (list, tuple)):
+        for leaf in tree:
+            yield from steps_in(leaf)
+    elif isinstance(tree, dict):
+        for leaf in tree.values():
+            yield from steps_in(leaf)
 
 
 def ancestors(steps: list[Step]) -> set[Step]:

@@ -27,7 +27,9 @@ def test_a_layer_of_which_nothing_is_left_gives_zeros(middle: str) -> None:
     gone[graph.layers["1"]] = True
     mask(network, graph, gone)
     labels = graph.taken(gone, reading.group_of_label)
-    (found,) = run_without(reading.tape, reading.values, labels, network, (image,))
+    tape = reading.tape
+    given = dict(zip(tape.inputs, (image,), strict=True))
+    (found,) = run_without(tape.steps, given, tape.outputs, reading.values, labels, network)
     expected = network[2](torch.zeros(1, 6, 8, 8))
     torch.testing.assert_close(found, expected)
 

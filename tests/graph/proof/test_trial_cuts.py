@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from pruning_lab.graph import ChannelGraph, verify
 from pruning_lab.graph.cutting.cut import cut
+from pruning_lab.graph.proof.claims import Claim
 from pruning_lab.graph.proof.held_sizes import held_sizes
-from pruning_lab.graph.proof.trial_cuts import Claim, missed
+from pruning_lab.graph.proof.search import missed
 from tests.graph.helpers import cut_against_masked, draw
 from tests.networks.constructs import make
 from tests.networks.parts import Apply, conv, slope
@@ -199,9 +200,23 @@ def test_a_network_that_looks_at_no_size_is_not_tried() -> None:
 
 
 def test_a_network_that_may_hold_a_size_is_tried_once() -> None:
-    """One pass is recorded; two are the trial's: cut and masked."""
+    """One pass is recorded; three are the trial's: cut, masked, and with every other claim cut."""
+
+    class Holds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = conv(3, 8), conv(8, 2)
+
+        def forward(self, image: Tensor) -> Tensor:
+            features = self.first(image)
+            return self.last(features.view(len(image), features.shape[1], *image.shape[2:]))
+
+    assert forward_passes(Holds(), (IMAGE,)) == 4
+
+
+def test_only_the_module_that_may_hold_a_size_is_tried() -> None:
     model, inputs = make("pixel shuffle")
-    assert forward_passes(model, inputs) == 4  # recorded, cut, masked, and with every other claim cut
+    assert forward_passes(model, inputs) == 1
 
 
 def test_verify_needs_no_trace_where_connections_made_the_graph() -> None:

@@ -64,7 +64,7 @@ def contract(interpreter: Interpreter, left: Labelled, left_dim: int, right: Lab
             name = interpreter.layer(weight, interpreter.axis(weight, filters))
             interpreter.read(name, weight, dim, channels)
             return name
-    interpreter.contracted.append((interpreter.place, one))
+    interpreter.contract(one)
     return ""
 
 
@@ -171,7 +171,8 @@ def _einsum_layer(
             for letter in read:
                 interpreter.read(name, weight, letters.index(letter), known[letter])
             return name
-    interpreter.contracted.extend((interpreter.place, known[letter]) for letter in summed)
+    for letter in summed:
+        interpreter.contract(known[letter])
     return ""
 
 
