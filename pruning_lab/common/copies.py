@@ -76,7 +76,7 @@ def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         if type(value) in _ATOMS:
             state[key] = value
         elif key in _OF_EVERY_MODULE and not value:
-            state[key] = value.copy()
+            state[key] = type(value)()
         else:
             state[key] = _copied_attribute(key, value, memo)
     made.__setstate__(state)

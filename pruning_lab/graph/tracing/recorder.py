@@ -330,7 +330,7 @@ class Recorder(TorchDispatchMode):
 
 
 def _facts(tensor: Tensor, memory: _Memory) -> Facts:
-    return Facts(tuple(tensor.shape), tensor.dtype, memory.number, memory.size)
+    return Facts((*tensor.shape,), tensor.dtype, memory.number, memory.size)
 
 
 def _gone() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import sys
 import warnings
@@ -115,7 +114,6 @@ def _follow_modules(copied: nn.Module, recorder: Recorder) -> None:
 def _followed(forward: Callable[..., Any], path: str, recorder: Recorder) -> Callable[..., Any]:
     """A hook costs torch the short way through a module, which takes more than most operators of small networks."""
 
-    @functools.wraps(forward)
     def followed(*args: Any, **kwargs: Any) -> Any:
         outside = recorder.module
         recorder.module = path
@@ -127,6 +125,7 @@ def _followed(forward: Callable[..., Any], path: str, recorder: Recorder) -> Cal
         finally:
             recorder.module = outside
 
+    followed.__wrapped__ = forward  # type: ignore[attr-defined]  # whoever asks for its signature gets the model's own
     return followed
 
 

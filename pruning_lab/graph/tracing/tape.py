@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Facts:
     """A tensor's sizes and type, and the memory that it lies in: views of one tensor share it.
 
@@ -101,7 +101,7 @@ UNKNOWN = object()
 """In what a module is given or gives: neither a tensor that the tape knows nor a plain value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Call:
     """A run of a module's forward.
 
