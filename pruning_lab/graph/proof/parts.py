@@ -87,25 +87,25 @@ class Parts:
     """Finds the smallest part of a recorded model in which a module runs alone."""
 
     def __init__(self, tape: Tape | None) -> None:
-        self.tape = tape
+        self._tape = tape or Tape()
         self.whole = Part(WHOLE)
         self._found: dict[str, Part | None] = {WHOLE: self.whole}
 
     @cached_property
     def _calls(self) -> dict[str, list[Call]]:
         found: dict[str, list[Call]] = {}
-        for call in self.tape.calls if self.tape is not None else ():
+        for call in self._tape.calls:
             found.setdefault(call.module, []).append(call)
         return found
 
     @cached_property
     def _efforts(self) -> list[float]:
         """What all steps before a place on the tape take."""
-        return [0.0, *itertools.accumulate(map(_effort, self.tape.steps if self.tape is not None else ()))]
+        return [0.0, *itertools.accumulate(map(_effort, self._tape.steps))]
 
     @cached_property
     def _places(self) -> dict[Step, int]:
-        return {step: place for place, step in enumerate(self.tape.steps if self.tape is not None else ())}
+        return {step: place for place, step in enumerate(self._tape.steps)}
 
     def around(self, module: str) -> Part:
         """The smallest part that holds a module, itself included."""
@@ -147,17 +147,24 @@ class Parts:
         return self.around(part.path.rpartition(".")[0])
 
     def _stands_alone(self, part: Part) -> bool:
-        return bool(part.calls) and all(self._is_closed(part, call) for call in part.calls)
+        return bool(part.calls) and all(self._is_closed(part, call) for call in part.calls) and self._asks_its_own(part)
+
+    def _asks_its_own(self, part: Part) -> bool:
+        """Whether its code asks no tensor of another part for a size."""
+        given = {step for call in part.calls for step in call.given}
+        return all(
+            step in given or self._is_own(part, step) or any(call.first <= self._places[step] for call in part.calls)
+            for step in (read.step for read in self._tape.size_reads if part.holds(read.module))
+        )
 
     def _is_closed(self, part: Part, call: Call) -> bool:
         """Whether a run depends on its arguments and the part's own tensors alone, and gives out tensors alone."""
-        assert self.tape is not None
         if not all(_is_image(step) for step in call.given) or not _are_tensors((call.args, list(call.kwargs.values()))):
             return False
         if not _are_tensors(call.result) or not any(True for _ in steps_in(call.result)):
             return False
         known = set(call.given)
-        inside = self.tape.steps[call.first : call.behind]
+        inside = self._tape.steps[call.first : call.behind]
         return all(
             source in known or self._places[source] >= call.first or self._is_own(part, source)
             for step in inside
