@@ -75,12 +75,14 @@ class PartRun:
     Attributes:
         drawn: values for the tensors that it is given.
         absent: bool [n_groups], what is removed.
+        alone: runs of which is known that they need no more than this.
     """
 
     call: Call
     reading: Reading
     drawn: dict[Step, Tensor]
     absent: Tensor
+    alone: set[Call]
 
     def masked(self, model: nn.Module, mixing: bool) -> list[Tensor]:
         results = list(steps_in(self.call.result))
@@ -108,10 +110,12 @@ class PartRun:
         return found
 
     def check(self, model: nn.Module) -> None:
-        try:
-            self._run(model, Tensor.clone)
-        except Exception as error:
-            raise NotAloneError from error
+        if self.call not in self.alone:
+            try:
+                self._run(model, Tensor.clone)
+            except Exception as error:
+                raise NotAloneError from error
+            self.alone.add(self.call)
 
     def _run(self, model: nn.Module, of: Any) -> list[Tensor]:
         """What a model gives; `of` makes of the values that were drawn what it is given, by default what is left."""

@@ -23,7 +23,7 @@ from pruning_lab.graph.proof.comparison import NotAloneError, PartRun, Run, Whol
 from pruning_lab.graph.proof.parts import Part
 from pruning_lab.graph.proof.precision import in_doubles
 from pruning_lab.graph.structure.channels import Channels
-from pruning_lab.graph.tracing.tape import Facts, Step
+from pruning_lab.graph.tracing.tape import Call, Facts, Step
 
 ROUNDING, ROUNDING_OF_DOUBLES = 1e-3, 1e-7
 """Largest relative difference of outputs that rounding explains."""
@@ -44,6 +44,7 @@ class TrialCut:
 
     Args:
         graph: of `model`, at least as far as the part goes; `reading` was recorded on `inputs`.
+        alone: runs of parts of which is known that they need no more; those that prove so are added.
         seed: of the groups that are drawn, and of the values that stand for images.
     """
 
@@ -54,9 +55,10 @@ class TrialCut:
         graph: Channels,
         reading: Reading,
         inputs: tuple[Tensor, ...],
+        alone: set[Call],
         seed: int = 0,
     ) -> None:
-        self.part, self.graph, self.reading = part, graph, reading
+        self.part, self.graph, self.reading, self.alone = part, graph, reading, alone
         self.generator = torch.Generator().manual_seed(seed)
         self.copied = functools.partial(light_copy_of, around=part.outside(model))
         alike = copy_of if reading.tape is None or reading.tape.writes_parameters else self.copied
@@ -142,7 +144,7 @@ class TrialCut:
         if self.part.is_whole:
             return [WholeRun(prepared.given[0], self.reading, removed)]
         return [
-            PartRun(call, self.reading, dict(zip(call.given, given, strict=True)), removed)
+            PartRun(call, self.reading, dict(zip(call.given, given, strict=True)), removed, self.alone)
             for call, given in zip(self.part.calls, prepared.given, strict=True)
         ]
 

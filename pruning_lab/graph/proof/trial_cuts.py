@@ -25,6 +25,7 @@ from pruning_lab.graph.proof.trial import TrialCut
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.structure.records import HeldSize
 from pruning_lab.graph.tracing.interpreter import Suspect
+from pruning_lab.graph.tracing.tape import Call
 
 
 def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> Channels:
@@ -64,6 +65,7 @@ class _Trials:
     def __init__(self, model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> None:
         self.model, self.graph, self.reading, self.inputs = model, graph, reading, inputs
         self.provable = graph.prunable if reading.tape is not None else graph.prunable & ~graph.mixing
+        self.alone: set[Call] = set()
         self.kept: list[HeldSize] = []
         self.dropped: list[HeldSize] = []
         self.reasons: dict[int, str] = {}
@@ -122,7 +124,7 @@ class _Trials:
         groups = torch.tensor([index for claim in claims for index in claim.groups])
         known = [one for one in self.kept if part.holds(one.module)]
         graph = within(self.graph, part, groups).with_held([*known, *held])
-        return TrialCut(part, self.model, graph, self.reading, self.inputs, seed)
+        return TrialCut(part, self.model, graph, self.reading, self.inputs, self.alone, seed)
 
     def _guilty(
         self, part: Part, claims: list[Claim], held: list[HeldSize], what: str | None
