@@ -5,6 +5,8 @@ Knows what a cell is, and of which study it is not.
 
 from __future__ import annotations
 
+import argparse
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +40,16 @@ class Planned(Protocol):
 
 
 C = TypeVar("C", bound=Planned)
+
+
+def add_options(parser: argparse.ArgumentParser, root: Path, data: Sequence[str], jobs: int, hours: float) -> None:
+    """What the command line of every study has, with its defaults."""
+    parser.add_argument("--root", type=Path, default=root, help="folder of the study's runs and bases")
+    parser.add_argument("--data", nargs="+", choices=data, default=list(data))
+    parser.add_argument("--nuclei", default=os.environ.get("PRUNING_LAB_DATA", ""), help="folder of the nuclei")
+    parser.add_argument("--seeds", type=int, default=5, help="at most")
+    parser.add_argument("--jobs", type=int, default=jobs, help="at once, of one thread each")
+    parser.add_argument("--hours", type=float, default=hours, help="no job is started later than that")
 
 
 def is_done(cell: Planned, root: Path) -> bool:

@@ -11,7 +11,6 @@ goes on where it was cut short, and the table is of what there is. What follows 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from statistics import fmean
 
 from pruning_lab.lab.output.history import History
 from pruning_lab.tasks.report.pages import deliver, markdown_table
-from tests.benchmarks.cells import is_done, run_cells, starter
+from tests.benchmarks.cells import add_options, is_done, run_cells, starter
 from tests.benchmarks.study_tables import Scores, mean_of, paired
 
 ROOT = Path("outputs/latency_study")
@@ -131,12 +130,7 @@ def _scores(runs: dict[int, tuple[float, float, float]]) -> Scores:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=ROOT, help="folder of the study's runs and bases")
-    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
-    parser.add_argument("--nuclei", default=os.environ.get("PRUNING_LAB_DATA", ""), help="folder of the nuclei")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=1, help="at once, of one thread each")
-    parser.add_argument("--hours", type=float, default=2.0, help="no job is started later than that")
+    add_options(parser, ROOT, list(DATA), jobs=1, hours=2.0)
     parser.add_argument("--only-table", action="store_true", help="run none, write the table of what there is")
     parser.add_argument("--into", type=Path, help=f"page with the markers of {MARKER}; else the table is printed")
     parser.add_argument("more", nargs="*", help="overrides for every job")

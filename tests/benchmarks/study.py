@@ -12,7 +12,6 @@ hours of two quiet cores, with `--jobs 2`, the default.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from pathlib import Path
 from pruning_lab.common.errors import LabError
 from pruning_lab.lab.output.run_folder import read_run
 from pruning_lab.tasks.report.pages import deliver
-from tests.benchmarks.cells import is_done, run_cells, starter
+from tests.benchmarks.cells import add_options, is_done, run_cells, starter
 from tests.benchmarks.study_cells import DATA, Cell, all_cells
 from tests.benchmarks.study_record import BASES, RECORD, done_in, joined, read_record, share_bases, write_record
 from tests.benchmarks.study_tables import Result, short_of, text_of
@@ -57,12 +56,7 @@ def results_of(cells: Sequence[Cell], root: Path) -> list[Result]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=ROOT, help="folder of the study's runs and bases")
-    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
-    parser.add_argument("--nuclei", default=os.environ.get("PRUNING_LAB_DATA", ""), help="folder of the nuclei")
-    parser.add_argument("--seeds", type=int, default=5, help="at most")
-    parser.add_argument("--hours", type=float, default=3.0, help="no job is started later than that")
-    parser.add_argument("--jobs", type=int, default=2, help="at once, of one thread each")
+    add_options(parser, ROOT, list(DATA), jobs=2, hours=3.0)
     parser.add_argument("--list", action="store_true", help="tell the cells that are missing, and run none")
     parser.add_argument("--only-tables", action="store_true", help="run none, write the tables of what there is")
     parser.add_argument("--record", type=Path, default=RECORD, help="folder of all runs and bases, read and added to")
