@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 from pruning_lab.common.copies import copy_of
 from pruning_lab.common.errors import LabError
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.graph.cutting.cut import cut
+from pruning_lab.graph.cutting.cut import cut, cut_shapes
 from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.cutting.module_sizes import fit_attributes
 from tests.graph.helpers import draw
@@ -271,3 +271,19 @@ def test_modules_that_share_a_weight_all_know_its_size() -> None:
     cut(model, graph, [int(graph.prunable.nonzero()[0])])
     assert other.weight is one.weight
     assert (other.in_channels, other.out_channels) == (one.in_channels, one.out_channels) == (7, 7)
+
+
+@pytest.mark.parametrize("name", ["residual", "group norm", "pixel shuffle"])
+def test_a_cut_of_shapes_has_the_shapes_of_a_cut_and_no_weights(name: str) -> None:
+    model, inputs = make(name)
+    graph = ChannelGraph.trace(model, inputs)
+    removed = draw(graph, 0)
+    small, shaped = copy_of(model), copy_of(model)
+    cut(small, copy.copy(graph), removed)
+    cut_shapes(shaped, copy.copy(graph), removed)
+    expected = {key: value.shape for key, value in small.state_dict().items()}
+    assert {key: value.shape for key, value in shaped.state_dict().items()} == expected
+    assert [item.shape for item in [shaped(*inputs)]] == [item.shape for item in [small(*inputs)]]
+    changed = [key for key, value in model.named_parameters() if value.shape != expected[key]]
+    assert changed
+    assert all(not shaped.get_parameter(key).any() for key in changed)

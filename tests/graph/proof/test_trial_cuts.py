@@ -219,6 +219,16 @@ def test_only_the_module_that_may_hold_a_size_is_tried() -> None:
     assert forward_passes(model, inputs) == 1
 
 
+@pytest.mark.parametrize("affine", [False, True])
+def test_what_a_cut_keeps_up_to_date_needs_no_trial(affine: bool) -> None:
+    """Instance normalization compares the number of channels with its own account of it."""
+    model = nn.Sequential(conv(3, 8), nn.InstanceNorm2d(8, affine=affine), conv(8, 2)).eval()
+    assert forward_passes(model, (IMAGE,)) == 1
+    graph = ChannelGraph.trace(model, IMAGE)
+    assert graph.prunable[graph.layers["0"]].all()
+    assert cut_against_masked(model, graph, draw(graph, 0), (IMAGE,)) < 1e-5
+
+
 def test_verify_needs_no_trace_where_connections_made_the_graph() -> None:
     class Slopes(nn.Module):
         def __init__(self) -> None:
