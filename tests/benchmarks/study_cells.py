@@ -31,8 +31,8 @@ METHODS: dict[tuple[str, str], dict[str, int]] = {
     ("steady_taylor", SOLVED): _AT_EACH | {"full": 5},
     ("ipad", SOLVED): _AT_EACH | {"full": 3},
     ("downstream", SOLVED): _AT_EACH | {"full": 3},
-    ("random", SOLVED): _AT_EACH | {"full": 3},
-    ("uniform", SOLVED): _AT_EACH | {"full": 3},
+    ("random", SOLVED): _AT_EACH | {"full": 2},
+    ("uniform", SOLVED): _AT_EACH | {"full": 2},
     ("peer_taylor", NORMS): _AT_EACH | {"full": 5},
     ("peer_magnitude", NORMS): _AT_EACH | {"full": 5},
     ("peer_fastnas", NORMS): dict.fromkeys(HEALING, 1),
@@ -44,8 +44,16 @@ METHODS: dict[tuple[str, str], dict[str, int]] = {
     ("peer_taylor", PLAIN): {"none": 2},
     ("ipad_paper", PLAIN): {"full": 1},
     ("downstream_paper", PLAIN): {"full": 1},
+    ("l1", SOLVED): {"none": 2},
+    ("taylor", SOLVED): {"none": 2},
+    ("downstream_of_ipad", SOLVED): {"none": 2},
+    ("downstream_of_l1", SOLVED): {"none": 2},
+    ("downstream_of_taylor", SOLVED): {"none": 2},
 }
 """(method, compensation) -> healing -> seeds; where nothing or little is trained, little is left to chance."""
+
+DOWNSTREAM_OF = "downstream_of_"
+"""Before the name of a method: half that method's score, half what lies downstream."""
 
 SCRATCH_OF = ("reconstruction", SOLVED)
 SCRATCH_BUDGETS = (0.25, 0.1)
@@ -111,6 +119,10 @@ class Cell:
         if method == "reconstruction_gradient":
             chosen[0] = "importance=reconstruction"
             chosen += ["importance.method.weigh=gradient", "importance.method.relative_to=none"]
+        if method.startswith(DOWNSTREAM_OF):
+            own = method.removeprefix(DOWNSTREAM_OF)
+            chosen[0] = "importance=downstream"
+            chosen += [f"+importance@importance.own={own}", "importance.mix=0.5"]
         if method in SEARCHED:
             limits = ",".join(f"{budget:g}" for budget in BUDGETS)
             path = "importance.path=tests.benchmarks.fastnas.scores"

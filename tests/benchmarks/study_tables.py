@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from scipy.stats import ttest_rel
 
 from pruning_lab.tasks.report.pages import markdown_table
-from tests.benchmarks.study_cells import CONTROLS, HEALING, PEERS, SEARCHED, Cell
+from tests.benchmarks.study_cells import CONTROLS, DOWNSTREAM_OF, HEALING, PEERS, SEARCHED, SOLVED, Cell
 
 SIGNIFICANT = 0.05
 RANDOM = ("random", "least_squares")
@@ -97,6 +97,8 @@ def text_of(results: Sequence[Result]) -> str:
             if any((one.cell.data, one.cell.healing) == (data, healing) for one in results):
                 parts.append(f"**Healing: {healing}**\n\n{_table(results, data, healing)}")
     parts.append("### Our best against the best peer\n\n" + _duels(results))
+    if rows := _as_own(results):
+        parts.append("### A method alone, and as downstream's own\n\n" + markdown_table(rows))
     return "\n\n".join(parts)
 
 
@@ -123,6 +125,24 @@ def _cell(column: Mapping[Key, Scores], key: Key) -> str:
     best = max(fmean(scores.values()) for scores in column.values())
     text = mean_of(column[key])
     return f"**{text}**" if fmean(column[key].values()) == best else text
+
+
+def _as_own(results: Sequence[Result]) -> list[dict[str, str]]:
+    """A row for each method that was tried as downstream's own: its mean alone / with what lies downstream."""
+    rows = []
+    names = {one.cell.method for one in results if one.cell.method.startswith(DOWNSTREAM_OF)}
+    for data in dict.fromkeys(one.cell.data for one in results):
+        for healing in HEALING:
+            for name in sorted(names):
+                row = {"data": data, "healing": healing, "own method": name.removeprefix(DOWNSTREAM_OF)}
+                for budget in _budgets(results):
+                    found = by_method(results, data, healing, budget)
+                    alone, ahead = found.get((row["own method"], SOLVED)), found.get((name, SOLVED))
+                    if alone and ahead:
+                        row[f"{100 * budget:g} % FLOPs"] = f"{fmean(alone.values()):.1f} / {fmean(ahead.values()):.1f}"
+                if len(row) > 3:
+                    rows.append(row)
+    return rows
 
 
 def _duels(results: Sequence[Result]) -> str:

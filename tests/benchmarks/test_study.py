@@ -52,7 +52,14 @@ def test_a_study_that_is_cut_short_has_few_seeds_of_all() -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", [FIRST, SCRATCH, Cell("nuclei", "reconstruction_gradient", "least_squares", "1 epoch", 2)], ids=str
+    "cell",
+    [
+        FIRST,
+        SCRATCH,
+        Cell("nuclei", "reconstruction_gradient", "least_squares", "1 epoch", 2),
+        Cell("eyes", "downstream_of_l1", "least_squares", "none", 1),
+    ],
+    ids=str,
 )
 def test_a_cells_command_composes(cell: Cell, tmp_path: Path) -> None:
     config = composed(*[one for one in cell.arguments(tmp_path, "x") if not one.startswith("hydra.")])
@@ -128,6 +135,17 @@ def test_the_tables_name_the_best_and_hold_ours_against_the_best_peer() -> None:
     text = text_of(results)
     assert "| random | norms | **85.2 ± 0.1** |" in text
     assert "| eyes | none | 50 % | reconstruction-norms | peer_taylor-norms | +5.0 | 3 | 0.000 |" in text
+
+
+def test_a_method_stands_beside_itself_with_what_lies_downstream() -> None:
+    results = [
+        Result(Cell("eyes", method, "least_squares", "none", seed), 0.5, iou, 0.9)
+        for method, iou in (("l1", 0.6), ("downstream_of_l1", 0.7), ("downstream_of_taylor", 0.8))
+        for seed in (1, 2)
+    ]
+    text = text_of(results)
+    assert "| eyes | none | l1 | 60.0 / 70.0 |" in text
+    assert "| eyes | none | taylor |" not in text
 
 
 def test_the_command_tells_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
