@@ -27,6 +27,7 @@ from pruning_lab.compensation import Before, Compensation, LeastSquares, Mean, N
 from pruning_lab.data import Augmentation, Eyes, Fields, Folder, Loaders, SegmentationData
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.importance import (
+    Downstream,
     Importance,
     Ipad,
     Jacobian,
@@ -63,7 +64,8 @@ def methods(loss: Loss) -> dict[str, Importance]:
         "reconstruction, by gradient": by_gradient,
         "Taylor by layer": Normalized(Taylor(loss)),
         "Jacobian": Jacobian(loss),
-        "IPAD": Ipad(normalize="layer_mean", of="reads"),
+        "IPAD": Ipad(normalize="layer_mean", of="reads", around="own", weights="readers", ranked=True),
+        "downstream": Downstream(mix=0.0, last_layers="ones", active=True, ranked=True),
         "uniform": Uniform(Random()),
         "random": Random(),
         "L1": WeightNorm(),
