@@ -66,8 +66,8 @@ def read_tables(page: str) -> list[Table]:
 def _curves(text: str) -> dict[tuple[str, str], list[Point]]:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     budgets = {place: float(cell.split()[0]) for place, cell in enumerate(rows[0]) if cell.endswith("% FLOPs")}
-    found = {(row[0], row[1]): [_point(budgets[place], row[place]) for place in budgets] for row in rows[2:]}
-    return {key: found[key] for key in SHOWN if key in found}
+    found = {(row[0], row[1]): row for row in rows[2:]}
+    return {key: [_point(budgets[place], found[key][place]) for place in budgets] for key in SHOWN if key in found}
 
 
 def _point(budget: float, cell: str) -> Point:

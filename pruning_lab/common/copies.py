@@ -88,7 +88,9 @@ def _copied_attribute(key: str, value: Any, memo: dict[int, Any]) -> Any:
         return value
     if key in _OF_EVERY_MODULE:
         if key == "_modules":
-            return type(value)((name, child and _copied_module(child, memo)) for name, child in value.items())
+            return type(value)(
+                (name, None if child is None else _copied_module(child, memo)) for name, child in value.items()
+            )
         if key in ("_parameters", "_buffers"):
             # deepcopy looks into the memo first, and a tensor that is there already costs next to nothing.
             return type(value)((name, copy.deepcopy(one, memo)) for name, one in value.items())

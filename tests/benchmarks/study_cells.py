@@ -54,6 +54,8 @@ METHODS: dict[tuple[str, str], dict[str, int]] = {
 
 DOWNSTREAM_OF = "downstream_of_"
 """Before the name of a method: half that method's score, half what lies downstream."""
+OWN = ("l1", "taylor")
+"""Everyone's methods, which are here to be downstream's own."""
 
 SCRATCH_OF = ("reconstruction", SOLVED)
 SCRATCH_BUDGETS = (0.25, 0.1)

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from scipy.stats import ttest_rel
 
 from pruning_lab.tasks.report.pages import markdown_table
-from tests.benchmarks.study_cells import CONTROLS, DOWNSTREAM_OF, HEALING, PEERS, SEARCHED, SOLVED, Cell
+from tests.benchmarks.study_cells import CONTROLS, DOWNSTREAM_OF, HEALING, OWN, PEERS, SEARCHED, SOLVED, Cell
 
 SIGNIFICANT = 0.05
 RANDOM = ("random", "least_squares")
@@ -207,7 +207,9 @@ def short_of(results: Sequence[Result], budget: float) -> str:
 
 
 def _ours(found: Mapping[Key, Scores]) -> list[Key]:
-    return [key for key in found if key[0] not in (*PEERS, *SEARCHED, *CONTROLS)]
+    """The project's own methods; what downstream is held against, and with, is no contender."""
+    others = (*PEERS, *SEARCHED, *CONTROLS, *OWN)
+    return [key for key in found if key[0] not in others and not key[0].startswith(DOWNSTREAM_OF)]
 
 
 def mean_of(scores: Scores) -> str:

@@ -119,3 +119,25 @@ def test_a_module_that_copies_itself_is_asked(copied_by: Copy) -> None:
             return made
 
     assert copied_by(nn.Sequential(Own(2, 2)))[0].by_itself
+
+
+@both
+def test_a_copy_has_modules_of_its_own_and_empty_ones_among_them(copied_by: Copy) -> None:
+    """A list of no modules counts as false."""
+    model = nn.Sequential(nn.ModuleList(), nn.Sequential(nn.Identity(), nn.ModuleDict()))
+    assert {id(module) for module in model.modules()}.isdisjoint(id(module) for module in copied_by(model).modules())
+
+
+def test_a_copy_of_a_part_may_hold_on_to_what_is_around_it() -> None:
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part, self.other = nn.Identity(), nn.Linear(2, 2)
+            self.part.helper = self.help
+
+        def help(self) -> None: ...
+
+    model = Whole()
+    copied = light_copy_of(model.part, around=[model, model.other])
+    assert copied is not model.part
+    assert copied.helper.__self__ is model

@@ -276,3 +276,22 @@ def test_a_list_of_heads_that_two_modules_share_stays_shared() -> None:
     assert graph.unused == []
     assert graph.prunable[graph.layers["side.conv"]].all()
     assert cut_against_masked(model, graph, draw(graph, 0), (IMAGE,)) < 1e-5
+
+
+def test_no_module_of_the_model_is_told_of_the_recording() -> None:
+    class Holder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.none, self.conv = nn.ModuleList(), conv(3, 4)
+            self.some = nn.ModuleList([conv(4, 4), nn.Sequential()])
+
+        def forward(self, image: Tensor) -> Tensor:
+            features = self.conv(image)
+            for module in (*self.none, *self.some):
+                features = module(features)
+            return features
+
+    model = nn.Sequential(Holder(), conv(4, 2)).eval()
+    before = {path: dict(vars(module)) for path, module in model.named_modules()}
+    ChannelGraph.trace(model, IMAGE)
+    assert {path: vars(module) for path, module in model.named_modules()} == before
