@@ -1,4 +1,4 @@
-"""Holds a cut copy of a model, or of a part of one, against a masked one. Knows surgery, and no operator."""
+"""Holds a cut copy of a model, or of a section of one, against a masked one. Knows surgery, and no operator."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pruning_lab.graph.tracing.tape import Call, Step, replaced, steps_in
 
 
 class NotAloneError(Exception):
-    """A part of a model does not run without the rest, or leaves more behind than what it returns."""
+    """A section of a model does not run without the rest, or leaves more behind than what it returns."""
 
 
-class Run(Protocol):
+class Pass(Protocol):
     """What a model is given, and how its masked and its cut copy are run on it."""
 
     def masked(self, model: nn.Module, mixing: bool) -> list[Tensor]:
@@ -41,7 +41,7 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True)
-class WholeRun:
+class WholePass:
     """A model's forward pass.
 
     Attributes:
@@ -69,8 +69,8 @@ class WholeRun:
 
 
 @dataclass(frozen=True)
-class PartRun:
-    """A run of a part of a model.
+class SectionPass:
+    """A run of a section of a model.
 
     Attributes:
         drawn: values for the tensors that it is given.
@@ -154,7 +154,7 @@ def compare(
     model: nn.Module,
     graph: Channels,
     removed: Tensor,
-    runs: Sequence[Run],
+    runs: Sequence[Pass],
     copied: Callable[[nn.Module], nn.Module] = light_copy_of,
 ) -> float:
     """The largest relative difference between what a cut and a masked copy give in any of the runs.
@@ -165,7 +165,7 @@ def compare(
         copied: makes the copy that is cut.
 
     Raises:
-        NotAloneError: the model is part of one, and can't be run by itself.
+        NotAloneError: the model is a section of one, and can't be run by itself.
         Exception: whatever the cut model's own code raises.
     """
     small = copied(model)

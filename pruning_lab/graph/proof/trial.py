@@ -1,4 +1,4 @@
-"""One trial: some groups of each claim are cut from a copy of a part of a model. Is that cut what the graph says it is?
+"""One trial: groups of each claim are cut from a copy of a section of a model. Is the cut what the graph says it is?
 
 Knows how groups are drawn and in which precision a cut is judged, and nothing of the search.
 """
@@ -19,9 +19,9 @@ from pruning_lab.common.modules import named_tensors, told
 from pruning_lab.graph.build import Reading
 from pruning_lab.graph.cutting.cut import cut, cut_shapes
 from pruning_lab.graph.proof.claims import Claim
-from pruning_lab.graph.proof.comparison import NotAloneError, PartRun, Run, WholeRun, compare
-from pruning_lab.graph.proof.parts import Part
+from pruning_lab.graph.proof.comparison import NotAloneError, Pass, SectionPass, WholePass, compare
 from pruning_lab.graph.proof.precision import in_doubles
+from pruning_lab.graph.proof.sections import Section
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.tracing.tape import Call, Facts, Step
 
@@ -33,24 +33,24 @@ _RAISES = "a cut raises"
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A copy of a part in one precision, and for each of its runs what it is given."""
+    """A copy of a section in one precision, and for each of its runs what it is given."""
 
     model: nn.Module
     given: list[tuple[Tensor, ...]]
 
 
 class TrialCut:
-    """Cuts some groups of claims from a copy of a part, once for each call, and tells what goes wrong.
+    """Cuts some groups of claims from a copy of a section, once for each call, and tells what goes wrong.
 
     Args:
-        graph: of `model`, at least as far as the part goes; `reading` was recorded on `inputs`.
-        alone: runs of parts of which is known that they need no more; those that prove so are added.
+        graph: of `model`, at least as far as the section goes; `reading` was recorded on `inputs`.
+        alone: runs of sections of which is known that they need no more; those that prove so are added.
         seed: of the groups that are drawn, and of the values that stand for images.
     """
 
     def __init__(
         self,
-        part: Part,
+        section: Section,
         model: nn.Module,
         graph: Channels,
         reading: Reading,
@@ -58,15 +58,15 @@ class TrialCut:
         alone: set[Call],
         seed: int = 0,
     ) -> None:
-        self.part, self.graph, self.reading, self.alone = part, graph, reading, alone
+        self.section, self.graph, self.reading, self.alone = section, graph, reading, alone
         self.generator = torch.Generator().manual_seed(seed)
-        self.copied = functools.partial(light_copy_of, around=part.outside(model))
+        self.copied = functools.partial(light_copy_of, around=section.outside(model))
         alike = copy_of if reading.tape is None or reading.tape.writes_parameters else self.copied
-        copied = _shaken(alike(part.of(model)).eval(), self.generator)
+        copied = _shaken(alike(section.of(model)).eval(), self.generator)
         images = (
             [inputs]
-            if part.is_whole
-            else [tuple(_empty(step, inputs[0]) for step in call.given) for call in part.calls]
+            if section.is_whole
+            else [tuple(_empty(step, inputs[0]) for step in call.given) for call in section.calls]
         )
         self.plain = _Prepared(copied, [tuple(map(self._drawn_like, given)) for given in images])
         self.count = 0
@@ -92,7 +92,7 @@ class TrialCut:
         when every other claim alone is cut: a width that is halved in the code stays even when two lose one group each.
 
         Raises:
-            NotAloneError: the part does not run without the rest of the model.
+            NotAloneError: the section does not run without the rest of the model.
         """
         self.count += 1
         removed = self._removed(claims)
@@ -140,12 +140,12 @@ class TrialCut:
             return f"{_RAISES} {told(error)}"
         return None
 
-    def _runs(self, prepared: _Prepared, removed: Tensor) -> list[Run]:
-        if self.part.is_whole:
-            return [WholeRun(prepared.given[0], self.reading, removed)]
+    def _runs(self, prepared: _Prepared, removed: Tensor) -> list[Pass]:
+        if self.section.is_whole:
+            return [WholePass(prepared.given[0], self.reading, removed)]
         return [
-            PartRun(call, self.reading, dict(zip(call.given, given, strict=True)), removed, self.alone)
-            for call, given in zip(self.part.calls, prepared.given, strict=True)
+            SectionPass(call, self.reading, dict(zip(call.given, given, strict=True)), removed, self.alone)
+            for call, given in zip(self.section.calls, prepared.given, strict=True)
         ]
 
     def _removed(self, claims: list[Claim]) -> Tensor:

@@ -1,8 +1,8 @@
-"""Trial cuts: which groups can be cut, and which attributes cuts must set. Knows parts, claims and their trials.
+"""Trial cuts: which groups can be cut, and which attributes cuts must set. Knows sections, claims and their trials.
 
 A graph that was read at one size can't tell `x.view(n, 4, -1)` from `x.view(n, 4, 16)`. The second breaks when
 channels leave, or goes on with the wrong ones; trying it out is the only way to know. It is tried where it stands: the
-smallest part of the model that runs alone around such code is cut, and the rest of the model needs not run.
+smallest section of the model that runs alone around such code is cut, and the rest of the model needs not run.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pruning_lab.graph.proof.claims import Claim, claims_of
 from pruning_lab.graph.proof.comparison import NotAloneError
 from pruning_lab.graph.proof.held_sizes import held_sizes
 from pruning_lab.graph.proof.hidden_sizes import may_hide_sizes
-from pruning_lab.graph.proof.parts import Part, Parts, within
 from pruning_lab.graph.proof.search import guilty_of, missed
+from pruning_lab.graph.proof.sections import Section, Sections, within
 from pruning_lab.graph.proof.trial import TrialCut
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.structure.records import HeldSize
@@ -33,34 +33,34 @@ def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: t
 
     Code that holds a size and asks no tensor for one has it from an attribute: where one fits, cuts set it at once.
     """
-    parts, trials = Parts(reading.tape), _Trials(model, graph, reading, inputs)
+    sections, trials = Sections(reading.tape), _Trials(model, graph, reading, inputs)
     if reading.by_hand or reading.tape is None or may_hide_sizes(model):
-        if (what := trials.fails(parts.whole, reading.suspects, everywhere=True)) is not None:
-            trials.search(parts.whole, reading.suspects, what, everywhere=True)
+        if (what := trials.fails(sections.whole, reading.suspects, everywhere=True)) is not None:
+            trials.search(sections.whole, reading.suspects, what, everywhere=True)
         return trials.proved()
-    few = parts.few({suspect.module for suspect in reading.suspects})
-    waiting: dict[Part, list[Suspect]] = {}
+    few = sections.few({suspect.module for suspect in reading.suspects})
+    waiting: dict[Section, list[Suspect]] = {}
     for suspect in reading.suspects:
         waiting.setdefault(few[suspect.module], []).append(suspect)
     while waiting:
-        part = max(waiting, key=lambda one: one.depth)
-        suspects = waiting.pop(part)
+        section = max(waiting, key=lambda one: one.depth)
+        suspects = waiting.pop(section)
         try:
-            if (what := trials.fails(part, suspects)) is None:
+            if (what := trials.fails(section, suspects)) is None:
                 continue
-            inner = [parts.around(suspect.module) for suspect in suspects]
-            if all(one is part for one in inner):
-                trials.search(part, suspects, what)
+            inner = [sections.around(suspect.module) for suspect in suspects]
+            if all(one is section for one in inner):
+                trials.search(section, suspects, what)
                 continue
         except NotAloneError:
-            inner = [parts.beyond(part)] * len(suspects)
+            inner = [sections.beyond(section)] * len(suspects)
         for one, suspect in zip(inner, suspects, strict=True):
             waiting.setdefault(one, []).append(suspect)
     return trials.proved()
 
 
 class _Trials:
-    """Part after part, the inner ones first: which attributes cuts must set, and which groups can't be cut."""
+    """Section after section, the inner ones first: which attributes cuts must set, and which groups can't be cut."""
 
     def __init__(self, model: nn.Module, graph: Channels, reading: Reading, inputs: tuple[Tensor, ...]) -> None:
         self.model, self.graph, self.reading, self.inputs = model, graph, reading, inputs
@@ -80,33 +80,33 @@ class _Trials:
         graph = self.graph.with_held(self.kept) if self.kept else self.graph
         return graph.with_frozen(self.reasons) if self.reasons else graph
 
-    def fails(self, part: Part, suspects: list[Suspect], everywhere: bool = False) -> str | None:
-        """What goes wrong with a part where cuts set only such attributes as no code asks a tensor for.
+    def fails(self, section: Section, suspects: list[Suspect], everywhere: bool = False) -> str | None:
+        """What goes wrong with a section where cuts set only such attributes as no code asks a tensor for.
 
         Raises:
-            NotAloneError: the part does not run without the rest of the model.
+            NotAloneError: the section does not run without the rest of the model.
         """
         claims = claims_of(self.graph, suspects, self.provable, everywhere)
         what = None
         if claims:
-            sure = self._sure(self._held_in(part))
-            what = self._trial(part, claims, sure)(claims)
+            sure = self._sure(self._held_in(section))
+            what = self._trial(section, claims, sure)(claims)
             if what is None:
                 self.kept += sure
         return what
 
-    def search(self, part: Part, suspects: list[Suspect], what: str, everywhere: bool = False) -> None:
-        """Find what fails of what is claimed of a part, of which `what` is known.
+    def search(self, section: Section, suspects: list[Suspect], what: str, everywhere: bool = False) -> None:
+        """Find what fails of what is claimed of a section, of which `what` is known.
 
         Raises:
             LabError: the user's connections don't fit the model.
-            NotAloneError: the part does not run without the rest of the model.
+            NotAloneError: the section does not run without the rest of the model.
         """
         claims = claims_of(self.graph, suspects, self.provable, everywhere)
-        held = self._held_in(part)
-        kept, guilty = self._guilty(part, claims, held, what if self._sure(held) == held else None)
+        held = self._held_in(section)
+        kept, guilty = self._guilty(section, claims, held, what if self._sure(held) == held else None)
         if guilty:
-            guilty |= missed(claims, guilty, self._trial(part, claims, kept, seed=1))
+            guilty |= missed(claims, guilty, self._trial(section, claims, kept, seed=1))
         _blame_connections(self.graph, self.reading, guilty)
         self.kept += kept
         self.dropped += [one for one in held if one not in kept]
@@ -115,32 +115,32 @@ class _Trials:
     def _sure(self, held: list[HeldSize]) -> list[HeldSize]:
         return [one for one in held if one.module not in self.reading.asked]
 
-    def _held_in(self, part: Part) -> list[HeldSize]:
-        """Attributes of a part that look like numbers of channels, and of which nothing is known."""
+    def _held_in(self, section: Section) -> list[HeldSize]:
+        """Attributes of a section that look like numbers of channels, and of which nothing is known."""
         known = [*self.kept, *self.dropped]
-        return [one for one in self.held if part.holds(one.module) and one not in known]
+        return [one for one in self.held if section.holds(one.module) and one not in known]
 
-    def _trial(self, part: Part, claims: list[Claim], held: list[HeldSize], seed: int = 0) -> TrialCut:
+    def _trial(self, section: Section, claims: list[Claim], held: list[HeldSize], seed: int = 0) -> TrialCut:
         groups = torch.tensor([index for claim in claims for index in claim.groups])
-        known = [one for one in self.kept if part.holds(one.module)]
-        graph = within(self.graph, part, groups).with_held([*known, *held])
-        return TrialCut(part, self.model, graph, self.reading, self.inputs, self.alone, seed)
+        known = [one for one in self.kept if section.holds(one.module)]
+        graph = within(self.graph, section, groups).with_held([*known, *held])
+        return TrialCut(section, self.model, graph, self.reading, self.inputs, self.alone, seed)
 
     def _guilty(
-        self, part: Part, claims: list[Claim], held: list[HeldSize], what: str | None
+        self, section: Section, claims: list[Claim], held: list[HeldSize], what: str | None
     ) -> tuple[list[HeldSize], dict[Claim, str]]:
         """Let cuts set attributes that look like the numbers at fault. What fails where these are set is tried without.
 
         Returns:
             the attributes that cuts must set, and the claims that fail.
         """
-        guilty = guilty_of(claims, self._trial(part, claims, held), what)
+        guilty = guilty_of(claims, self._trial(section, claims, held), what)
         dropped = [one for one in held if any(_touches(claim, one) for claim in guilty)]
         if not dropped:
             return held, guilty
         kept = [one for one in held if one not in dropped]
         again = [claim for claim in guilty if any(_touches(claim, one) for one in dropped)]
-        found = guilty_of(again, self._trial(part, claims, kept))
+        found = guilty_of(again, self._trial(section, claims, kept))
         return kept, {
             claim: found.get(claim, what) for claim, what in guilty.items() if claim not in again or claim in found
         }

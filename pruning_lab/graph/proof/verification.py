@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pruning_lab.common.copies import copy_of
 from pruning_lab.common.modules import in_mode
 from pruning_lab.graph.build import read_graph
-from pruning_lab.graph.proof.comparison import WholeRun, compare
+from pruning_lab.graph.proof.comparison import WholePass, compare
 from pruning_lab.graph.proof.precision import in_double
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.tracing.recording import Inputs, TraceError, as_inputs
@@ -41,9 +41,9 @@ def verify(model: nn.Module, graph: Channels, groups: Tensor | list[int], inputs
     try:
         fresh, reading = read_graph(model, given, split=graph.structure.split)
     except TraceError:  # the graph came from connections
-        return compare(copy_of(model).eval(), graph, removed, [WholeRun(given)])
+        return compare(copy_of(model).eval(), graph, removed, [WholePass(given)])
     removed = _whole(graph, fresh, removed)
-    run = WholeRun(given, reading, _same_groups(graph, fresh, removed))
+    run = WholePass(given, reading, _same_groups(graph, fresh, removed))
     return compare(copy_of(model).eval(), graph, removed, [run])
 
 

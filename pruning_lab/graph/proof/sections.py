@@ -1,4 +1,4 @@
-"""Parts of a model that run alone: a module, with what it was given when the model was recorded.
+"""Sections of a model that run alone: a module, with what it was given when the model was recorded.
 
 A trial of what one module's code holds needs no more than that module. It stands for the whole where nothing reaches
 the module but its arguments, and nothing leaves it but the tensors that it returns. Knows tapes and modules.
@@ -30,7 +30,7 @@ _EFFORT_OF_A_TRIAL = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Section:
     """A module by its path, and its runs; those of the whole model are not needed."""
 
     path: str
@@ -52,11 +52,11 @@ class Part:
         return _EFFORT_OF_A_TRIAL + self.steps_effort
 
     def of(self, model: nn.Module) -> nn.Module:
-        """The part as a model of its own, in which every tensor has the name that it has in `model`."""
+        """The section as a model of its own, in which every tensor has the name that it has in `model`."""
         return model if self.is_whole else _Alone(self.path, model.get_submodule(self.path))
 
     def outside(self, model: nn.Module) -> list[nn.Module]:
-        """The model's modules that are no part of it; what it is made of may know them."""
+        """The model's modules that are not in it; what it is made of may know them."""
         if self.is_whole:
             return []
         inside = {id(module) for _, module in every_path(model.get_submodule(self.path))}
@@ -83,13 +83,13 @@ class _Alone(nn.Module):
         return self.get_submodule(self._path).forward(*args, **kwargs)
 
 
-class Parts:
-    """Finds the smallest part of a recorded model in which a module runs alone."""
+class Sections:
+    """Finds the smallest section of a recorded model in which a module runs alone."""
 
     def __init__(self, tape: Tape | None) -> None:
         self._tape = tape or Tape()
-        self.whole = Part(WHOLE)
-        self._found: dict[str, Part | None] = {WHOLE: self.whole}
+        self.whole = Section(WHOLE)
+        self._found: dict[str, Section | None] = {WHOLE: self.whole}
 
     @cached_property
     def _calls(self) -> dict[str, list[Call]]:
@@ -107,58 +107,68 @@ class Parts:
     def _places(self) -> dict[Step, int]:
         return {step: place for place, step in enumerate(self._tape.steps)}
 
-    def around(self, module: str) -> Part:
-        """The smallest part that holds a module, itself included."""
+    def around(self, module: str) -> Section:
+        """The smallest section that holds a module, itself included."""
         return self._alone(module) or self.around(module.rpartition(".")[0])
 
-    def _alone(self, path: str) -> Part | None:
-        """The module as a part, if it runs alone."""
+    def _alone(self, path: str) -> Section | None:
+        """The module as a section, if it runs alone."""
         if path not in self._found:
             calls = tuple(self._calls.get(path, ()))
-            part = Part(path, calls, sum(self._efforts[call.behind] - self._efforts[call.first] for call in calls))
-            self._found[path] = part if self._stands_alone(part) else None
+            section = Section(
+                path, calls, sum(self._efforts[call.behind] - self._efforts[call.first] for call in calls)
+            )
+            self._found[path] = section if self._stands_alone(section) else None
         return self._found[path]
 
-    def few(self, modules: Iterable[str]) -> dict[str, Part]:
-        """For each of these modules a part that holds it: together, where a larger part is run sooner than several.
+    def few(self, modules: Iterable[str]) -> dict[str, Section]:
+        """For each of these modules a section that holds it; one for several, where that is run sooner.
 
-        The whole is not run for the sake of what a smaller part holds.
+        The whole is not run for the sake of what a smaller section holds.
         """
-        plans: dict[str, list[Part]] = {}
+        plans: dict[str, list[Section]] = {}
         own = {module: self.around(module) for module in modules}
-        for part in own.values():
-            plans[part.path] = [part]
-        for depth in range(max((part.depth for part in own.values()), default=0), 1, -1):
-            below: dict[str, list[Part]] = {}
-            for path in [path for path in plans if Part(path).depth == depth]:
+        for section in own.values():
+            plans[section.path] = [section]
+        for depth in range(max((section.depth for section in own.values()), default=0), 1, -1):
+            below: dict[str, list[Section]] = {}
+            for path in [path for path in plans if Section(path).depth == depth]:
                 below.setdefault(path.rpartition(".")[0], []).extend(plans.pop(path))
-            for path, parts in below.items():
+            for path, sections in below.items():
                 larger = self._alone(path)
-                if larger is not None and (path in plans or larger.effort < sum(part.effort for part in parts)):
+                if larger is not None and (
+                    path in plans or larger.effort < sum(section.effort for section in sections)
+                ):
                     plans[path] = [larger]
                 else:
-                    plans[path] = parts + plans.get(path, [])
-        chosen = {part.path: part for parts in plans.values() for part in parts}
-        return {module: _holding_part(chosen, part) for module, part in own.items()}
+                    plans[path] = sections + plans.get(path, [])
+        chosen = {section.path: section for sections in plans.values() for section in sections}
+        return {module: _holding_section(chosen, section) for module, section in own.items()}
 
-    def beyond(self, part: Part) -> Part:
-        """The next larger one, for a part that proved not to stand alone."""
-        self._found[part.path] = None
-        return self.around(part.path.rpartition(".")[0])
+    def beyond(self, section: Section) -> Section:
+        """The next larger one, for a section that proved not to stand alone."""
+        self._found[section.path] = None
+        return self.around(section.path.rpartition(".")[0])
 
-    def _stands_alone(self, part: Part) -> bool:
-        return bool(part.calls) and all(self._is_closed(part, call) for call in part.calls) and self._asks_its_own(part)
-
-    def _asks_its_own(self, part: Part) -> bool:
-        """Whether its code asks no tensor of another part for a size."""
-        given = {step for call in part.calls for step in call.given}
-        return all(
-            step in given or self._is_own(part, step) or any(call.first <= self._places[step] for call in part.calls)
-            for step in (read.step for read in self._tape.size_reads if part.holds(read.module))
+    def _stands_alone(self, section: Section) -> bool:
+        return (
+            bool(section.calls)
+            and all(self._is_closed(section, call) for call in section.calls)
+            and self._asks_its_own(section)
         )
 
-    def _is_closed(self, part: Part, call: Call) -> bool:
-        """Whether a run depends on its arguments and the part's own tensors alone, and gives out tensors alone."""
+    def _asks_its_own(self, section: Section) -> bool:
+        """Whether its code asks no tensor of another section for a size."""
+        given = {step for call in section.calls for step in call.given}
+        return all(
+            step in given
+            or self._is_own(section, step)
+            or any(call.first <= self._places[step] for call in section.calls)
+            for step in (read.step for read in self._tape.size_reads if section.holds(read.module))
+        )
+
+    def _is_closed(self, section: Section, call: Call) -> bool:
+        """Whether a run depends on its arguments and the section's own tensors alone, and gives out tensors alone."""
         if not all(_is_image(step) for step in call.given) or not _are_tensors((call.args, list(call.kwargs.values()))):
             return False
         if not _are_tensors(call.result) or not any(True for _ in steps_in(call.result)):
@@ -166,14 +176,14 @@ class Parts:
         known = set(call.given)
         inside = self._tape.steps[call.first : call.behind]
         return all(
-            source in known or self._places[source] >= call.first or self._is_own(part, source)
+            source in known or self._places[source] >= call.first or self._is_own(section, source)
             for step in inside
             for source in step.sources
-        ) and all(part.holds(step.name) for step in inside if step.name)
+        ) and all(section.holds(step.name) for step in inside if step.name)
 
-    def _is_own(self, part: Part, start: Step) -> bool:
-        """Whether it is one of the part's own tensors, or a constant."""
-        return start.target is None and (part.holds(start.name) if start.name else start.constant is not None)
+    def _is_own(self, section: Section, start: Step) -> bool:
+        """Whether it is one of the section's own tensors, or a constant."""
+        return start.target is None and (section.holds(start.name) if start.name else start.constant is not None)
 
 
 def _effort(step: Step) -> float:
@@ -186,9 +196,9 @@ def _effort(step: Step) -> float:
     return 1 + elements / 50_000 + elements * products / 200_000
 
 
-def _holding_part(chosen: dict[str, Part], part: Part) -> Part:
-    """The innermost of the chosen parts that holds a part."""
-    path = part.path
+def _holding_section(chosen: dict[str, Section], section: Section) -> Section:
+    """The innermost of the chosen sections that holds a section."""
+    path = section.path
     while path not in chosen:
         path = path.rpartition(".")[0]
     return chosen[path]
@@ -208,12 +218,12 @@ def _is_image(step: Step) -> bool:
     return isinstance(step.result, Facts) and step.result.dtype.is_floating_point
 
 
-def within(graph: Channels, part: Part, groups: Tensor) -> Channels:
-    """The graph as far as a part's own tensors go, with all layers that hold any of `groups`, int64 [any]."""
-    if part.is_whole:
+def within(graph: Channels, section: Section, groups: Tensor) -> Channels:
+    """The graph as far as a section's own tensors go, with all layers that hold any of `groups`, int64 [any]."""
+    if section.is_whole:
         return graph
     old = graph.structure
-    tensors = {name: info for name, info in old.tensors.items() if part.holds(name)}
+    tensors = {name: info for name, info in old.tensors.items() if section.holds(name)}
     consumers = [
         Consumer(one.layer, own, one.dim, one.channels) for one in old.consumers if (own := _own(one, tensors))
     ]
@@ -222,9 +232,9 @@ def within(graph: Channels, part: Part, groups: Tensor) -> Channels:
         consumers=consumers,
         tensors=tensors,
         costs=[],
-        group_counts={name: row for name, row in old.group_counts.items() if part.holds(name)},
-        channel_counts={name: row for name, row in old.channel_counts.items() if part.holds(name)},
-        held=[held for held in old.held if part.holds(held.module)],
+        group_counts={name: row for name, row in old.group_counts.items() if section.holds(name)},
+        channel_counts={name: row for name, row in old.channel_counts.items() if section.holds(name)},
+        held=[held for held in old.held if section.holds(held.module)],
         split=old.split,
     )
     return replace(

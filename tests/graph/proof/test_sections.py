@@ -1,4 +1,4 @@
-"""A part of a model stands for the whole only where nothing but tensors goes in and comes out."""
+"""A section of a model stands for the whole only where nothing but tensors goes in and comes out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.graph.build import read_graph
-from pruning_lab.graph.proof.parts import WHOLE, Part, Parts, within
+from pruning_lab.graph.proof.sections import WHOLE, Section, Sections, within
 from tests.networks.parts import Apply, conv
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -53,7 +53,7 @@ class TakesShape(nn.Module):
 
 
 class Knows(nn.Module):
-    """A module that was told of another one, which is no part of it."""
+    """A module that was told of another one, which is no section of it."""
 
     def __init__(self, other: nn.Module) -> None:
         super().__init__()
@@ -126,24 +126,24 @@ def test_a_number_that_leaves_a_module_is_tried_where_it_is_used(name: str) -> N
 
 
 @pytest.mark.parametrize("name", sorted(set(CROSSING) - {"kept", "listed"}))
-def test_such_a_module_is_no_part(name: str) -> None:
+def test_such_a_module_is_no_section(name: str) -> None:
     _, reading = read_graph(CROSSING[name](), (IMAGE,))
-    assert Parts(reading.tape).around("middle").is_whole
+    assert Sections(reading.tape).around("middle").is_whole
 
 
-def test_a_module_between_tensors_is_a_part() -> None:
+def test_a_module_between_tensors_is_a_section() -> None:
     _, reading = read_graph(network(Inside(), plainly), (IMAGE,))
-    assert Parts(reading.tape).around("middle").path == "middle"
+    assert Sections(reading.tape).around("middle").path == "middle"
 
 
-def test_a_part_that_failed_is_replaced_by_what_holds_it() -> None:
+def test_a_section_that_failed_is_replaced_by_what_holds_it() -> None:
     _, reading = read_graph(nn.Sequential(conv(3, 4), nn.Sequential(nn.ReLU(), conv(4, 2))), (IMAGE,))
-    parts = Parts(reading.tape)
-    part = parts.around("1.0")
-    assert part.path == "1.0"
-    assert parts.beyond(part).path == "1"
-    assert parts.around("1.0").path == "1"
-    assert parts.beyond(parts.around("1.0")).is_whole
+    sections = Sections(reading.tape)
+    section = sections.around("1.0")
+    assert section.path == "1.0"
+    assert sections.beyond(section).path == "1"
+    assert sections.around("1.0").path == "1"
+    assert sections.beyond(sections.around("1.0")).is_whole
 
 
 def test_indices_are_not_drawn() -> None:
@@ -157,38 +157,38 @@ def test_indices_are_not_drawn() -> None:
         lambda m, x: m.last(m.middle(m.first(x), torch.arange(4))), first=conv(3, 4), middle=Gathers(), last=conv(4, 2)
     )
     _, reading = read_graph(model, (IMAGE,))
-    assert Parts(reading.tape).around("middle").is_whole
+    assert Sections(reading.tape).around("middle").is_whole
 
 
-def test_parts_are_joined_where_that_is_less_work() -> None:
+def test_sections_are_joined_where_that_is_less_work() -> None:
     blocks = [nn.Sequential(conv(8, 8), nn.ReLU(), conv(8, 8)) for _ in range(3)]
     _, reading = read_graph(nn.Sequential(conv(3, 8), nn.Sequential(*blocks), conv(8, 2)), (IMAGE,))
-    parts = Parts(reading.tape)
-    few = parts.few(["1.0", "1.1", "1.2"])
-    assert {part.path for part in few.values()} == {"1"}
-    assert set(parts.few(["1.0.1"])) == {"1.0.1"}
-    assert {part.path for part in parts.few(["1.0", "1.0.2"]).values()} == {"1.0"}
+    sections = Sections(reading.tape)
+    few = sections.few(["1.0", "1.1", "1.2"])
+    assert {section.path for section in few.values()} == {"1"}
+    assert set(sections.few(["1.0.1"])) == {"1.0.1"}
+    assert {section.path for section in sections.few(["1.0", "1.0.2"]).values()} == {"1.0"}
 
 
-def test_the_whole_is_not_run_for_what_a_part_holds() -> None:
+def test_the_whole_is_not_run_for_what_a_section_holds() -> None:
     _, reading = read_graph(nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 2)), (IMAGE,))
-    few = Parts(reading.tape).few([WHOLE, "1"])
+    few = Sections(reading.tape).few([WHOLE, "1"])
     assert few[WHOLE].is_whole
     assert few["1"].path == "1"
 
 
-def test_a_graph_within_a_part_has_its_tensors_and_the_layers_of_its_groups() -> None:
+def test_a_graph_within_a_section_has_its_tensors_and_the_layers_of_its_groups() -> None:
     model = nn.Sequential(conv(3, 4), nn.Sequential(nn.BatchNorm2d(4), conv(4, 5)), conv(5, 2)).eval()
     graph = ChannelGraph.trace(model, IMAGE)
-    small = within(graph, Part("1"), graph.layers["0"])
+    small = within(graph, Section("1"), graph.layers["0"])
     assert set(small.tensors) == {name for name, _ in model.state_dict().items() if name.startswith("1.")}
     assert set(small.layers) == {"0"}
     assert len(small) == len(graph)
 
 
-def test_a_part_keeps_the_names_of_the_model() -> None:
+def test_a_section_keeps_the_names_of_the_model() -> None:
     model = nn.Sequential(conv(3, 4), nn.Sequential(conv(4, 5), nn.ReLU()))
-    alone = Part("1").of(model)
+    alone = Section("1").of(model)
     assert set(alone.state_dict()) == {"1.0.weight", "1.0.bias"}
     torch.testing.assert_close(alone(model[0](IMAGE)), model(IMAGE))
-    assert {id(module) for module in Part("1").outside(model)} == {id(model), id(model[0])}
+    assert {id(module) for module in Section("1").outside(model)} == {id(model), id(model[0])}
