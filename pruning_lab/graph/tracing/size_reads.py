@@ -26,24 +26,38 @@ class SizeReads(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func in _SHAPE:
-            return _Sizes(result, args[0], self.note)
-        if func in _SIZE:
-            dim = args[1] if len(args) > 1 else (kwargs or {}).get("dim")
-            return _Sizes(result, args[0], self.note) if dim is None else self._one(args[0], dim, result)
-        if func in _FIRST:
-            self.note(args[0], (0,))
-        elif func in _ALL:
-            self.note(args[0], tuple(range(args[0].ndim)))
-        elif func is torch.nn.functional.multi_head_attention_forward:  # compares its input's width with a number
-            for item in [*args, *(kwargs or {}).values()]:
-                if isinstance(item, Tensor):
-                    self.note(item, tuple(range(item.ndim)))
-        return result
+        told = _TOLD.get(func)
+        return result if told is None else told(self.note, args, kwargs or {}, result)
 
-    def _one(self, tensor: Tensor, dim: Any, result: Any) -> Any:
-        self.note(tensor, (int(dim) % max(tensor.ndim, 1),))
-        return result
+
+def _shape(note: Note, args: tuple, kwargs: dict, result: Any) -> Any:
+    return _Sizes(result, args[0], note)
+
+
+def _size(note: Note, args: tuple, kwargs: dict, result: Any) -> Any:
+    dim = args[1] if len(args) > 1 else kwargs.get("dim")
+    if dim is None:
+        return _Sizes(result, args[0], note)
+    note(args[0], (int(dim) % max(args[0].ndim, 1),))
+    return result
+
+
+def _first(note: Note, args: tuple, kwargs: dict, result: Any) -> Any:
+    note(args[0], (0,))
+    return result
+
+
+def _all(note: Note, args: tuple, kwargs: dict, result: Any) -> Any:
+    note(args[0], tuple(range(args[0].ndim)))
+    return result
+
+
+def _attention(note: Note, args: tuple, kwargs: dict, result: Any) -> Any:
+    """It compares its input's width with a number."""
+    for item in [*args, *kwargs.values()]:
+        if isinstance(item, Tensor):
+            note(item, tuple(range(item.ndim)))
+    return result
 
 
 class _Sizes(tuple):
@@ -89,10 +103,7 @@ for _name in ("__iter__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__g
 for _name in ("__add__", "__mul__", "__rmul__", "__repr__", "__str__", "__format__", "numel", "index", "count"):
     setattr(_Sizes, _name, _telling(_name))
 
-_SHAPE = {Tensor.shape.__get__}  # type: ignore[attr-defined]
-_SIZE = {Tensor.size}
-_FIRST = {Tensor.__len__}
-_ALL = {
+_OF_ALL = (
     Tensor.numel,
     Tensor.nelement,
     Tensor.stride,
@@ -105,5 +116,14 @@ _ALL = {
     Tensor.storage,
     Tensor.__dlpack__,
     torch.numel,
-}
+)
 """What tells of all dimensions at once, or gives values to code that no recorder sees."""
+
+_TOLD: dict[Any, Callable[[Note, tuple, dict, Any], Any]] = {
+    Tensor.shape.__get__: _shape,  # type: ignore[attr-defined]
+    Tensor.size: _size,
+    Tensor.__len__: _first,
+    torch.nn.functional.multi_head_attention_forward: _attention,
+    **dict.fromkeys(_OF_ALL, _all),
+}
+"""What tells of sizes, and what is made of it."""
