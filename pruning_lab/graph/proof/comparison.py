@@ -96,7 +96,7 @@ class SectionPass:
 
     def _results(self, model: nn.Module, mixing: bool, results: list[Step]) -> list[Tensor]:
         if not mixing:
-            return self._run(model, Tensor.clone)
+            return self._run(model, self._whole)
         assert self.reading.tape is not None
         gone = Channels.taken(self.absent, self.reading.group_of_label)
         steps = self.reading.tape.steps[self.call.first : self.call.behind]
@@ -104,7 +104,7 @@ class SectionPass:
 
     def cut(self, model: nn.Module) -> list[Tensor]:
         before = _account(model)
-        found = self._run(model, None)
+        found = self._run(model, lambda step: self._left(self.drawn[step], step))
         if _account(model) != before:
             raise NotAloneError
         return found
@@ -112,20 +112,19 @@ class SectionPass:
     def check(self, model: nn.Module) -> None:
         if self.call not in self.alone:
             try:
-                self._run(model, Tensor.clone)
+                self._run(model, self._whole)
             except Exception as error:
                 raise NotAloneError from error
             self.alone.add(self.call)
 
-    def _run(self, model: nn.Module, of: Any) -> list[Tensor]:
-        """What a model gives; `of` makes of the values that were drawn what it is given, by default what is left."""
-
-        def given(step: Step) -> Tensor:
-            return self._left(self.drawn[step], step) if of is None else of(self.drawn[step])
-
-        args = replaced(self.call.args, given)
-        kwargs = {key: replaced(arg, given) for key, arg in self.call.kwargs.items()}
+    def _run(self, model: nn.Module, given: Callable[[Step], Tensor]) -> list[Tensor]:
+        """What a model gives when it is given that in place of its arguments' steps."""
+        made = {step: given(step) for step in self.call.given}  # a tensor that is given twice is one
+        args, kwargs = replaced((self.call.args, self.call.kwargs), made.__getitem__)
         return list(tensors_in(model(*args, **kwargs)))
+
+    def _whole(self, step: Step) -> Tensor:
+        return self.drawn[step].clone()
 
     def _left(self, tensor: Tensor, step: Step) -> Tensor:
         """What a cut leaves of a tensor, in memory of its own."""

@@ -152,6 +152,8 @@ def replaced(tree: Any, of: Callable[[Step], Any]) -> Any:
         return of(tree)
     if isinstance(tree, (list, tuple)):
         return type(tree)([replaced(item, of) for item in tree])
+    if isinstance(tree, dict):
+        return {key: replaced(item, of) for key, item in tree.items()}
     return tree
 
 

@@ -192,3 +192,25 @@ def test_a_section_keeps_the_names_of_the_model() -> None:
     assert set(alone.state_dict()) == {"1.0.weight", "1.0.bias"}
     torch.testing.assert_close(alone(model[0](IMAGE)), model(IMAGE))
     assert {id(module) for module in Section("1").outside(model)} == {id(model), id(model[0])}
+
+
+class Merges(nn.Module):
+    """Insists on one tensor in two places, and on tensors in a dictionary; holds its number of channels."""
+
+    def forward(self, one: Tensor, again: Tensor, *, more: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+        if one is not again or more["of"][0] is not one:
+            raise ValueError("the same, please")
+        return {"sum": (one + again + more["of"][0]).view(len(one), 8, -1)}
+
+
+def test_a_section_is_given_tensors_as_the_model_gives_them() -> None:
+    def forward(model: nn.Module, image: Tensor) -> Tensor:
+        features = model.first(image)
+        merged = model.middle(features, features, more={"of": [features]})["sum"]
+        return model.last(merged.view(features.shape[0], -1, *features.shape[2:]))
+
+    model = network(Merges(), forward)
+    _, reading = read_graph(model, (IMAGE,))
+    assert Sections(reading.tape).around("middle").path == "middle"
+    graph = ChannelGraph.trace(model, IMAGE)
+    assert "view in middle needs its number of channels" in graph.frozen["first"]
