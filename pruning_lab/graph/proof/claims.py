@@ -20,7 +20,6 @@ class Claim:
 
     places: tuple[str, ...]
     groups: tuple[int, ...]
-    suspected: bool
     contracted: bool
 
 
@@ -46,7 +45,7 @@ def claims_of(graph: Channels, suspects: Sequence[Suspect], provable: Tensor, ev
     for key, groups in together.items():
         names = tuple(suspects[one].place if isinstance(one, int) else f"code behind {one}" for one in key)
         contracted = bool(graph.contracted[groups].any())
-        claims.append(Claim(names, tuple(groups), isinstance(key[0], int), contracted))
+        claims.append(Claim(names, tuple(groups), contracted))
     return claims
 
 

@@ -20,7 +20,7 @@ from pruning_lab.graph.cutting.mask import mask
 from pruning_lab.graph.proof.masked_reference import run_without
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.tracing.labelled import Labelled
-from pruning_lab.graph.tracing.tape import Call, Step, replaced, steps_in
+from pruning_lab.graph.tracing.tape import Call, Step, leaves, replaced
 
 
 class NotAloneError(Exception):
@@ -85,7 +85,7 @@ class SectionPass:
     alone: set[Call]
 
     def masked(self, model: nn.Module, mixing: bool) -> list[Tensor]:
-        results = list(steps_in(self.call.result))
+        results = list(leaves(self.call.result, Step))
         try:
             given = self._results(model, mixing, results)
         except Exception as error:

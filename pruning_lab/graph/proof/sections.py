@@ -20,7 +20,7 @@ from pruning_lab.common.modules import every_path
 from pruning_lab.graph.structure.channels import Channels
 from pruning_lab.graph.structure.id_rows import Rows
 from pruning_lab.graph.structure.records import Consumer, Structure
-from pruning_lab.graph.tracing.tape import Call, Facts, Step, Tape, steps_in
+from pruning_lab.graph.tracing.tape import Call, Facts, Step, Tape, leaves
 
 WHOLE = ""
 """The path of the model itself."""
@@ -171,7 +171,7 @@ class Sections:
         """Whether a run depends on its arguments and the section's own tensors alone, and gives out tensors alone."""
         if not all(_is_image(step) for step in call.given) or not _are_tensors((call.args, list(call.kwargs.values()))):
             return False
-        if not _are_tensors(call.result) or not any(True for _ in steps_in(call.result)):
+        if not _are_tensors(call.result) or not any(True for _ in leaves(call.result, Step)):
             return False
         known = set(call.given)
         inside = self._tape.steps[call.first : call.behind]

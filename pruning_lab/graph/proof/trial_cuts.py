@@ -35,8 +35,9 @@ def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: t
     """
     sections, trials = Sections(reading.tape), _Trials(model, graph, reading, inputs)
     if reading.by_hand or reading.tape is None or may_hide_sizes(model):
-        if (what := trials.fails(sections.whole, reading.suspects, everywhere=True)) is not None:
-            trials.search(sections.whole, reading.suspects, what, everywhere=True)
+        claims = trials.claims(reading.suspects, everywhere=True)
+        if (what := trials.fails(sections.whole, claims)) is not None:
+            trials.search(sections.whole, claims, what)
         return trials.proved()
     few = sections.few({suspect.module for suspect in reading.suspects})
     waiting: dict[Section, list[Suspect]] = {}
@@ -45,12 +46,13 @@ def freeze_guilty(model: nn.Module, graph: Channels, reading: Reading, inputs: t
     while waiting:
         section = max(waiting, key=lambda one: one.depth)
         suspects = waiting.pop(section)
+        claims = trials.claims(suspects)
         try:
-            if (what := trials.fails(section, suspects)) is None:
+            if (what := trials.fails(section, claims)) is None:
                 continue
             inner = [sections.around(suspect.module) for suspect in suspects]
             if all(one is section for one in inner):
-                trials.search(section, suspects, what)
+                trials.search(section, claims, what)
                 continue
         except NotAloneError:
             inner = [sections.beyond(section)] * len(suspects)
@@ -80,29 +82,31 @@ class _Trials:
         graph = self.graph.with_held(self.kept) if self.kept else self.graph
         return graph.with_frozen(self.reasons) if self.reasons else graph
 
-    def fails(self, section: Section, suspects: list[Suspect], everywhere: bool = False) -> str | None:
+    def claims(self, suspects: list[Suspect], everywhere: bool = False) -> list[Claim]:
+        """What is still to be shown of these suspects; see `claims_of`."""
+        return claims_of(self.graph, suspects, self.provable, everywhere)
+
+    def fails(self, section: Section, claims: list[Claim]) -> str | None:
         """What goes wrong with a section where cuts set only such attributes as no code asks a tensor for.
 
         Raises:
             NotAloneError: the section does not run without the rest of the model.
         """
-        claims = claims_of(self.graph, suspects, self.provable, everywhere)
-        what = None
-        if claims:
-            sure = self._sure(self._held_in(section))
-            what = self._trial(section, claims, sure)(claims)
-            if what is None:
-                self.kept += sure
+        if not claims:
+            return None
+        sure = self._sure(self._held_in(section))
+        what = self._trial(section, claims, sure)(claims)
+        if what is None:
+            self.kept += sure
         return what
 
-    def search(self, section: Section, suspects: list[Suspect], what: str, everywhere: bool = False) -> None:
+    def search(self, section: Section, claims: list[Claim], what: str) -> None:
         """Find what fails of what is claimed of a section, of which `what` is known.
 
         Raises:
             LabError: the user's connections don't fit the model.
             NotAloneError: the section does not run without the rest of the model.
         """
-        claims = claims_of(self.graph, suspects, self.provable, everywhere)
         held = self._held_in(section)
         kept, guilty = self._guilty(section, claims, held, what if self._sure(held) == held else None)
         if guilty:

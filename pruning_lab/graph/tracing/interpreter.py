@@ -6,7 +6,7 @@ Knows tapes; what each operator does to labels is in `rules`, what comes of it i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from pruning_lab.common.modules import layer_name, naming
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.labels import FIXED, LabelSpace, NotFollowedError
-from pruning_lab.graph.tracing.tape import SizeRead, Step, Tape, ancestors, replaced
+from pruning_lab.graph.tracing.tape import SizeRead, Step, Tape, ancestors, leaves, replaced
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Interpreter:
             else:
                 values[step] = Labelled(step.shapes)
         for step in tape.outputs:
-            for value in labelled_in(values[step]):
+            for value in leaves(values[step], Labelled):
                 self.space.freeze(value.labels(), GIVES_OUTPUT)
         for seen in tape.size_reads:
             self._suspect_read(seen, values[seen.step])
@@ -186,7 +186,7 @@ class Interpreter:
             result = self._ruled(rule, step, args, kwargs)
         except NotFollowedError:  # less is pruned then, and nothing breaks; any other error is a fault of the lab
             result = self.rules["unknown"](self, step, *args, **kwargs)
-        sources = [value for source in step.sources for value in labelled_in(values[source])]
+        sources = [value for source in step.sources for value in leaves(values[source], Labelled)]
         if not sources:
             return result
         if all(value.parameters for value in sources):
@@ -284,18 +284,6 @@ class Interpreter:
     def cost(self, layer: str, coefficient: int, *factors: Tensor) -> None:
         if self.count_costs:
             self.costs.append(Cost(layer, coefficient, factors))
-
-
-def labelled_in(tree: Any) -> Iterator[Labelled]:
-    """All labelled values in nested arguments or results."""
-    if isinstance(tree, Labelled):
-        yield tree
-    elif isinstance(tree, (list, tuple)):
-        for leaf in tree:
-            yield from labelled_in(leaf)
-    elif isinstance(tree, dict):
-        for leaf in tree.values():
-            yield from labelled_in(leaf)
 
 
 def _with_parameters(result: Any, made_of: tuple[str, ...]) -> Any:

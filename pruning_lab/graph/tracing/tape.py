@@ -10,10 +10,12 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -122,7 +124,7 @@ class Call:
     @property
     def given(self) -> tuple[Step, ...]:
         """The distinct steps among its arguments."""
-        return tuple(dict.fromkeys(steps_in((self.args, self.kwargs))))
+        return tuple(dict.fromkeys(leaves((self.args, self.kwargs), Step)))
 
 
 @dataclass(eq=False)
@@ -157,16 +159,16 @@ def replaced(tree: Any, of: Callable[[Step], Any]) -> Any:
     return tree
 
 
-def steps_in(tree: Any) -> Iterator[Step]:
-    """All steps in nested arguments or results."""
-    if isinstance(tree, Step):
+def leaves(tree: Any, kind: type[T]) -> Iterator[T]:
+    """All values of a kind in nested arguments or results."""
+    if isinstance(tree, kind):
         yield tree
     elif isinstance(tree, (list, tuple)):
         for leaf in tree:
-            yield from steps_in(leaf)
+            yield from leaves(leaf, kind)
     elif isinstance(tree, dict):
         for leaf in tree.values():
-            yield from steps_in(leaf)
+            yield from leaves(leaf, kind)
 
 
 def ancestors(steps: list[Step]) -> set[Step]:

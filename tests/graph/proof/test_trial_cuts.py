@@ -362,7 +362,7 @@ def test_a_stream_and_the_heads_that_divide_it_do_not_lose_the_same_share_by_cha
 
 
 def test_claims_that_passed_by_chance_are_found_in_the_end() -> None:
-    claims = [Claim((f"op {number}",), (number,), True, False) for number in range(5)]
+    claims = [Claim((f"op {number}",), (number,), False) for number in range(5)]
 
     class Trial:
         count = 0

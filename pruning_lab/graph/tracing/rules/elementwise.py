@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, labelled_in
+from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled
-from pruning_lab.graph.tracing.tape import Facts, Step, item
+from pruning_lab.graph.tracing.tape import Facts, Step, item, leaves
 
 aten = torch.ops.aten
 
@@ -18,7 +18,7 @@ def pointwise(interpreter: Interpreter, step: Step, *args: Any, **kwargs: Any) -
 
     Neither does one along which all elements are alike; but its size must follow what it meets, which is to be proved.
     """
-    return united(interpreter, step.shapes, *labelled_in((args, kwargs)))
+    return united(interpreter, step.shapes, *leaves((args, kwargs), Labelled))
 
 
 def united(interpreter: Interpreter, shape: tuple[int, ...], *operands: Labelled) -> Labelled:
@@ -62,7 +62,7 @@ def first_argument(interpreter: Interpreter, step: Step, value: Labelled, *args:
 
 def unknown(interpreter: Interpreter, step: Step, *args: Any, **kwargs: Any) -> Any:
     """An operator without a rule: whatever it reads stays."""
-    for value in labelled_in((args, kwargs)):
+    for value in leaves((args, kwargs), Labelled):
         interpreter.freeze(value.labels(), "has no rule in the channel graph")
     result = step.result
     if isinstance(result, list):

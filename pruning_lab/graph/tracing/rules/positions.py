@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pruning_lab.graph.tracing.interpreter import Interpreter, Rule, labelled_in
+from pruning_lab.graph.tracing.interpreter import Interpreter, Rule
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.labels import NotFollowedError
 from pruning_lab.graph.tracing.rules.elementwise import united
-from pruning_lab.graph.tracing.tape import Step
+from pruning_lab.graph.tracing.tape import Step, leaves
 
 aten = torch.ops.aten
 
@@ -80,7 +80,7 @@ def scattered(
     interpreter: Interpreter, step: Step, value: Labelled, dim: int, places: Labelled, *args: Any, **kwargs: Any
 ) -> Labelled:
     """scatter and its kin, index_add, index_copy and index_fill: the result is as large as what is written into."""
-    others = [one for one in labelled_in((places, args, kwargs)) if one.ndim == value.ndim]
+    others = [one for one in leaves((places, args, kwargs), Labelled) if one.ndim == value.ndim]
     return _aligned(interpreter, step.shapes, dim, value, *others)
 
 
