@@ -28,6 +28,11 @@ NEAR = 0.15
 """A step that is predicted to end so far above a budget, or less, is tried."""
 TRIES = 4
 """Choices of a step that are timed."""
+FARTHEST = 2.0
+"""Predicted savings are taken to be worth no more than so many times themselves, and no less than their share of it.
+
+Where little is missing, noise is as large as what is saved, and the ratio of the two says nothing.
+"""
 
 LATENCY = column("latency")
 
@@ -56,7 +61,7 @@ def aimed(lab: Experiment, state: RunState, measured: Fractions, choose: Callabl
         saved = before * (1 - _predicted(timing, state, choice))
         if saved <= 0:
             break
-        choice = choose((before - times[LATENCY]) / saved)
+        choice = choose(min(max((before - times[LATENCY]) / saved, 1 / FARTHEST), FARTHEST))
         if not bool(choice.groups.any()):
             break
     within = [one for one in tried if one[0]]

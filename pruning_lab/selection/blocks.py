@@ -9,7 +9,6 @@ the last block (Dantzig 1957). Source: Shen et al., "Structural pruning via late
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,6 +24,25 @@ MOST_CANDIDATES = 16
 
 NOTHING = 1e-4
 """A saving below this share of the network's time is none."""
+
+
+FINE = 4
+"""Layers narrower than a step reach multiples of this: what does not depend on blocks still becomes less."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Groups that leave together.
+
+    Attributes:
+        groups: the ids, the lowest score first.
+        part: a number that it shares with the blocks of the same layers; of those the earlier one leaves first.
+        ends: how many of them may leave at once, ascending; the last number is all of them.
+    """
+
+    groups: list[int]
+    part: int
+    ends: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -43,8 +61,8 @@ def latency_blocks(
     matters: float = 1.0,
     besides: np.ndarray | None = None,
     multiple: int = 1,
-) -> list[list[int]]:
-    """Group ids in blocks, the cheapest first. Where no block saves any time, none.
+) -> list[Block]:
+    """The blocks that save time, the cheapest first.
 
     Args:
         scores: float [n_groups]; groups of infinite score are in no block.
@@ -53,7 +71,7 @@ def latency_blocks(
         multiple: widths are left at multiples of it as well.
     """
     worth = scores.double().numpy()
-    parts = _parts(worth, graph, floors, math.lcm(model.step, multiple))
+    parts = _parts(worth, graph, floors, (model.step, multiple))
     if not parts:
         return []
     ids, occurrences = model.operators.ids(graph), model.operators.occurrences
@@ -61,18 +79,18 @@ def latency_blocks(
     lengths = [now - np.cumsum(occurrences[ids[part.groups]], axis=0)[np.array(part.widths) - 1] for part in parts]
     times = model.seconds_of(np.rint(np.concatenate([now[None], *lengths])).astype(np.int64))
     savings = np.split((times[0] - times[1:]) / model.whole, np.cumsum([len(part.widths) for part in parts])[:-1])
-    blocks: list[tuple[float, list[int]]] = []
-    for part, saved in zip(parts, savings, strict=True):
+    blocks: list[tuple[float, Block]] = []
+    for number, (part, saved) in enumerate(zip(parts, savings, strict=True)):
         total = matters * saved
         if besides is not None:
             total = total + np.cumsum(besides[part.groups])[np.array(part.widths) - 1]
-        blocks += _hull(part, total, np.cumsum(worth[part.groups]), NOTHING * times[0] / model.whole)
-    return [groups for _, groups in sorted(blocks, key=lambda block: block[0])]
+        blocks += _hull(part, number, total, np.cumsum(worth[part.groups]), NOTHING * times[0] / model.whole)
+    return [block for _, block in sorted(blocks, key=lambda block: block[0])]
 
 
-def _hull(part: _Part, savings: np.ndarray, costs: np.ndarray, least: float) -> list[tuple[float, list[int]]]:
-    """(score per saving, groups) of the blocks in which groups leave a part: each is the best from where it starts."""
-    blocks: list[tuple[float, list[int]]] = []
+def _hull(part: _Part, number: int, savings: np.ndarray, costs: np.ndarray, least: float) -> list[tuple[float, Block]]:
+    """(score per saving, block) in the order in which they leave a part: each is the best from where it starts."""
+    blocks: list[tuple[float, Block]] = []
     start, saved, cost = 0, 0.0, 0.0
     widths = np.array(part.widths)
     while True:
@@ -82,11 +100,12 @@ def _hull(part: _Part, savings: np.ndarray, costs: np.ndarray, least: float) -> 
         rates = (costs[widths[ahead] - 1] - cost) / (savings[ahead] - saved)
         chosen = int(ahead[rates.argmin()])
         end = int(widths[chosen])
-        blocks.append((float(rates.min()), part.groups[start:end].tolist()))
+        ends = tuple(width - start for width in part.widths if start < width <= end)
+        blocks.append((float(rates.min()), Block(part.groups[start:end].tolist(), number, ends)))
         start, saved, cost = end, float(savings[chosen]), float(costs[end - 1])
 
 
-def _parts(worth: np.ndarray, graph: ChannelGraph, floors: LayerFloors, step: int) -> list[_Part]:
+def _parts(worth: np.ndarray, graph: ChannelGraph, floors: LayerFloors, multiples: tuple[int, int]) -> list[_Part]:
     """Groups that may leave, by the layers that they are in."""
     marks = np.random.default_rng(0).integers(1, 2**62, len(graph.layers), dtype=np.int64)
     layers = [row.numpy() for row in graph.layers.values()]
@@ -98,14 +117,20 @@ def _parts(worth: np.ndarray, graph: ChannelGraph, floors: LayerFloors, step: in
     for mark in dict.fromkeys(marked[free].tolist()):
         groups = free[marked[free] == mark]
         groups = groups[worth[groups].argsort(kind="stable")]
-        widths = _widths(groups, graph, floors.least, step)
+        widths = _widths(groups, graph, floors.least, *multiples)
         if widths:
             parts.append(_Part(groups, widths))
     return parts
 
 
-def _widths(groups: np.ndarray, graph: ChannelGraph, least: Mapping[tuple[str, str], float], step: int) -> list[int]:
-    """How many of these groups may leave so that a layer is left at a multiple of the step, ascending."""
+def _widths(
+    groups: np.ndarray, graph: ChannelGraph, least: Mapping[tuple[str, str], float], step: int, multiple: int
+) -> list[int]:
+    """How many of these groups may leave so that a layer reaches a width that may be faster, ascending.
+
+    Those are the multiples of the step, below the first one those of `FINE`, below that all; and all of them are
+    multiples of `multiple` too.
+    """
     most, sizes = len(groups), list[tuple[int, int]]()
     for name, row in graph.layers.items():
         each = int((row.numpy() == groups[0]).sum())
@@ -113,8 +138,12 @@ def _widths(groups: np.ndarray, graph: ChannelGraph, least: Mapping[tuple[str, s
             stay = max(1, np.ceil(least.get(("filters", name), 0)))
             most = min(most, int((len(row) - stay) // each))
             sizes.append((len(row), each))
-    if step == 1:
+    if step == multiple == 1:
         stride = max(1, len(groups) // MOST_CANDIDATES)
         return list(range(stride, most + 1, stride))[:MOST_CANDIDATES]
-    full = [count for count in range(1, most + 1) if any((size - count * each) % step == 0 for size, each in sizes)]
-    return full[:MOST_CANDIDATES] or ([most] if most > 0 else [])
+
+    def is_fast(width: int) -> bool:
+        return width % multiple == 0 and (width % step == 0 or (width < step and (width % FINE == 0 or width < FINE)))
+
+    found = [count for count in range(1, most + 1) if any(is_fast(size - count * each) for size, each in sizes)]
+    return found[:MOST_CANDIDATES] or ([most] if most > 0 else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import partial
 
@@ -46,7 +47,8 @@ class CutPlan:
         self._leaving = self.chosen.clone()
         self._takes_room: Tensor | None = None
         self._graph, self._original, self._measured = graph, original, measured
-        self._latency, self._worth = latency, worth
+        self._latency = None if latency is None else latency.of(graph)
+        self._worth = worth
         self.now = self._fractions(self._leaving)
 
     def add(self, removal: Removal) -> None:
@@ -56,6 +58,15 @@ class CutPlan:
         if self.rounding is None or self.rounding.choose(removal.group):
             self._leaving, self._takes_room = self.leaving(), None
             self.now = self._fractions(self._leaving)
+
+    def without_last(self, groups: list[int]) -> CutPlan:
+        """The plan if these groups stay after all; no more can be added to that one."""
+        plan = copy.copy(self)
+        plan.chosen = self.chosen.clone()
+        plan.chosen[groups] = False
+        plan._leaving = plan.leaving()
+        plan.now = plan._fractions(plan._leaving, counted=True)
+        return plan
 
     @property
     def count(self) -> int:
@@ -72,9 +83,10 @@ class CutPlan:
         """Bool [n_groups]: what was chosen and isn't given back."""
         return self.chosen.clone() if self.rounding is None else self.rounding.given_back(self.chosen)
 
-    def _fractions(self, leaving: Tensor) -> Fractions:
+    def _fractions(self, leaving: Tensor, counted: bool = False) -> Fractions:
+        """Fractions without the groups that leave; `counted` anew, and not what was added up."""
         known = {}
-        if self.rounding is None:  # then the totals are those of the groups that will leave
+        if self.rounding is None and not counted:  # then the totals are those of the groups that will leave
             known = {name: self.totals.totals[name] / max(self._original.counted(name) or 0, 1) for name in BY_LAYER}
         clock = None if self._measured is None else partial(self._clock, leaving)
         return Fractions(lambda: measure(self._graph, leaving), self._original, clock, known)
@@ -84,6 +96,6 @@ class CutPlan:
         measured = self._measured or {}
         left = 1.0
         if self._latency is not None and bool(leaving.any()):
-            saved = 1 - self._latency.seconds(self._graph, leaving) / self._latency.seconds(self._graph)
+            saved = 1 - self._latency.seconds(leaving) / self._latency.whole
             left = max(0.0, 1 - self._worth * saved)
         return {column(name): measured[name] * left for name in (*MEASURED, MILLISECONDS) if name in measured}

@@ -18,12 +18,13 @@ from pruning_lab.resources.counting import Resources, savings_of
 from pruning_lab.resources.latency.model import LatencyModel
 from pruning_lab.resources.table import MEASURED, NOTHING_LEFT_OUT, RANKED, TABLE
 from pruning_lab.selection.amounts import Amount, Progress
-from pruning_lab.selection.blocks import latency_blocks
+from pruning_lab.selection.blocks import Block, latency_blocks
 from pruning_lab.selection.cut_plan import CutPlan
 from pruning_lab.selection.floors import LayerFloors
 from pruning_lab.selection.layer_shares import shares_of_layers
 from pruning_lab.selection.rounding import AUTO, Rounding, check_multiple
 from pruning_lab.selection.stopping import StopRule
+from pruning_lab.selection.trimming import trimmed
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,19 @@ class Selection:
         blocks = _blocks(scores, graph, floors, wanted, original, latency, multiple)
         if multiple > 1:
             plan.rounding = Rounding(graph, multiple, _in_order(blocks, len(graph)))
+
+        def enough(plan: CutPlan) -> bool:
+            progress = Progress(start, plan.now, len(graph), plan.count)
+            return not stop(plan.now) or self.amount(progress, unmet)
+
         bound: dict[str, None] = {}
+        taken = list[Block]()
         for block in blocks:
-            if not stop(plan.now) or self.amount(Progress(start, plan.now, len(graph), plan.count), unmet):
+            if enough(plan):
+                plan = trimmed(plan, taken, enough)
                 break
-            for group in block:
+            taken.append(block)
+            for group in block.groups:
                 if peaks_alone and not plan.takes_room(group):
                     continue
                 removal = plan.totals.without(group)
@@ -157,7 +166,7 @@ def _blocks(
     original: Resources,
     latency: LatencyModel | None,
     multiple: int,
-) -> list[list[int]]:
+) -> list[Block]:
     """Groups that may leave, those first that leave first: in blocks where latency is wanted, else each alone.
 
     Where no block saves time, as all layers are in the middle of a step, they leave one by one as if it were FLOPs.
@@ -171,12 +180,13 @@ def _blocks(
     named = {name if name in RANKED else TABLE[name].ranked_by: much for name, much in wanted.items()}
     ranks = _ranks(scores, graph, named, original)
     order = ranks.argsort(stable=True)
-    return [[group] for group in order[(graph.prunable & (ranks < torch.inf))[order]].tolist()]
+    free = order[(graph.prunable & (ranks < torch.inf))[order]].tolist()
+    return [Block([group], number, (1,)) for number, group in enumerate(free)]
 
 
-def _in_order(blocks: list[list[int]], count: int) -> Tensor:
+def _in_order(blocks: list[Block], count: int) -> Tensor:
     """All group ids, those of the blocks first."""
-    chosen = dict.fromkeys(group for block in blocks for group in block)
+    chosen = dict.fromkeys(group for block in blocks for group in block.groups)
     return torch.tensor([*chosen, *(group for group in range(count) if group not in chosen)])
 
 

@@ -77,6 +77,19 @@ def test_blocks_that_are_too_large_end_below_the_budget_and_not_above(monkeypatc
     assert len(timed) <= TRIES
 
 
+def test_savings_that_are_lost_in_noise_do_not_empty_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was tried took as long as before, so it says nothing of what savings are worth."""
+    worths: list[float] = []
+
+    def choose(worth: float) -> int:
+        worths.append(worth)
+        return min(GROUPS, round(2 / worth))
+
+    choice, _ = aim(monkeypatch, 0.0, choose, budget=0.99)
+    assert int(choice.groups.sum()) <= 4
+    assert worths == [1.0, 0.5, 0.5]
+
+
 def test_where_no_choice_meets_the_budget_the_nearest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     choice, timed = aim(monkeypatch, 0.9, lambda worth: 24 if worth == 1 else 22)
     assert timed == [24, 22]

@@ -31,8 +31,9 @@ def test_groups_leave_a_layer_in_blocks_that_reach_the_next_step() -> None:
     blocks = latency_blocks(scores_of(graph), graph, NO_FLOORS, predictor(model, graph, image))
     left = graph.widths
     for block in blocks:
-        (layer,) = {name for name, row in graph.layers.items() if bool(torch.isin(torch.tensor(block), row).all())}
-        left[layer] -= len(block)
+        groups = torch.tensor(block.groups)
+        (layer,) = {name for name, row in graph.layers.items() if bool(torch.isin(groups, row).all())}
+        left[layer] -= len(groups)
         assert left[layer] % 8 == 0
 
 
@@ -41,7 +42,7 @@ def test_of_a_layer_the_lowest_scores_leave_first() -> None:
     scores = scores_of(graph)
     blocks = latency_blocks(scores, graph, NO_FLOORS, predictor(model, graph, image))
     row = graph.layers["1"]
-    of_layer = [group for block in blocks for group in block if group in row.tolist()]
+    of_layer = [group for block in blocks for group in block.groups if group in row.tolist()]
     assert of_layer == row[scores[row].argsort()][: len(of_layer)].tolist()
 
 
@@ -56,18 +57,18 @@ def test_the_blocks_are_nearly_the_cheapest_that_save_as_much() -> None:
         options.append((latency.whole - latency.seconds(graph, removed), float(scores[removed].sum())))
     taken = torch.zeros(len(graph), dtype=torch.bool)
     for block in latency_blocks(scores, graph, NO_FLOORS, latency)[:3]:
-        taken[block] = True
+        taken[block.groups] = True
         saved, lost = latency.whole - latency.seconds(graph, taken), float(scores[taken].sum())
         best = min(cost for saving, cost in options if saving >= saved - 1e-9)
         assert best <= lost + 1e-6
-        assert lost <= best + float(scores[block].sum()) + 1e-6
+        assert lost <= best + float(scores[block.groups].sum()) + 1e-6
 
 
 def test_floors_end_the_blocks() -> None:
     model, graph, image = wide_chain((16, 32))
     floors = Floors({"0": 0.9, "1": 0.5}, {}).resolve(model, graph, measure(graph))
     blocks = latency_blocks(scores_of(graph), graph, floors, predictor(model, graph, image))
-    gone = [group for block in blocks for group in block]
+    gone = [group for block in blocks for group in block.groups]
     widths = graph.without(graph.as_mask(gone)).widths
     assert widths["1"] >= 16
     assert widths["0"] >= 15
@@ -148,7 +149,7 @@ def test_other_savings_count_beside_latency() -> None:
     besides = np.zeros(len(graph))
     besides[last] = 10.0
     first = latency_blocks(scores, graph, NO_FLOORS, latency, besides=besides)[0]
-    assert set(first) <= set(last.tolist())
+    assert set(first.groups) <= set(last.tolist())
 
 
 def test_it_stays_true_after_a_cut() -> None:
@@ -156,7 +157,7 @@ def test_it_stays_true_after_a_cut() -> None:
     latency = predictor(model, graph, image)
     cut(model, graph, list(range(5)))
     blocks = latency_blocks(scores_of(graph), graph, NO_FLOORS, latency)
-    widths = graph.without(graph.as_mask(blocks[0])).widths
+    widths = graph.without(graph.as_mask(blocks[0].groups)).widths
     assert any(widths[name] % 8 == 0 and widths[name] < graph.widths[name] for name in widths)
 
 

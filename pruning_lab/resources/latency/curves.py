@@ -1,9 +1,10 @@
 """Time as a function of channels, fitted to what was timed. Knows numbers alone.
 
 A layer with u channels in and v out takes about a + b u + c v + d u v, where u and v count in steps: kernels work on
-blocks of channels, and a block that is not full takes as long as a full one, or longer: where widths are no multiples
-some runtimes fall back to other kernels. What has to be put into blocks first costs by the channels that there are. All
-coefficients are costs, so none is negative (Lawson and Hanson 1974, NNLS).
+blocks of channels, and a block that is not full takes as long as a full one. Some runtimes have other, slower kernels
+for layers that read no multiple of 4, whose time grows smoothly: these have a slope of their own. What has to be put
+into blocks first costs by the channels that there are. All coefficients are costs, so none is negative (Lawson and
+Hanson 1974, NNLS).
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ LEAST_WEIGHT = 0.02
 REGISTER = 8
 """Channels that a processor's register holds in float32 (AVX2): narrow layers fill at least one, whatever the step."""
 
-PLAIN, MOSTLY = 7, 0.9
+PLAIN, MOSTLY = 11, 0.9
 """Features before the surcharges for uneven widths; the share of samples that may bear one."""
 
-UNEVEN = (4, 8)
-"""Multiples besides the step off which a layer may fall back to slower kernels (onnxruntime's blocks want 4)."""
+EVEN = 4
+"""Layers that read no multiple of this may run in other kernels (onnxruntime's blocks want it)."""
+
+FEWEST = 10
+"""So many samples tell a kernel apart."""
 
 SMALL_ERROR = 0.03
 """Relative errors below this count by their squares."""
@@ -37,26 +41,40 @@ class Curve:
     """The time of one shape of layer, in units of the reference.
 
     Attributes:
-        scale: the most channels in and out that were timed.
+        scale: the most channels in and out that were timed, [2].
+        split: whether layers that read no multiple of `EVEN` have a slope of their own.
     """
 
     coefficients: np.ndarray
-    scale: tuple[float, float]
+    scale: np.ndarray
     step: int
+    split: np.ndarray | bool
 
     def __call__(self, reads: np.ndarray, gives: np.ndarray) -> np.ndarray:
         """Times, float64 [k], for channels in and out, [k] each."""
-        return _features(reads, gives, self.scale, self.step) @ self.coefficients
+        return (_features(reads, gives, self.scale, self.step, self.split) * self.coefficients).sum(axis=-1)
+
+    @classmethod
+    def stacked(cls, curves: Sequence[Curve]) -> Curve:
+        """Several curves of one step as one, for channels of each in a last dimension: [k, curves] -> [k, curves]."""
+        return cls(
+            np.stack([one.coefficients for one in curves]),
+            np.stack([one.scale for one in curves], axis=1),
+            curves[0].step,
+            np.array([one.split for one in curves]),
+        )
 
 
 def fitted(samples: Sequence[Sequence[float]], step: int) -> Curve:
     """The curve through (channels in, channels out, time)."""
     reads, gives, times = np.array(samples, dtype=float).T
-    scale = float(reads.max()), float(gives.max())
-    features = _features(reads, gives, scale, step)
+    scale = np.array([reads.max(), gives.max()])
+    uneven = int((reads % EVEN != 0).sum())
+    split = min(uneven, len(reads) - uneven) >= FEWEST
+    features = _features(reads, gives, scale, step, split)
     # A surcharge that nearly all samples would bear can't be told from the price of the work itself.
     features[:, PLAIN:] *= (features[:, PLAIN:] > 0).mean(axis=0) <= MOSTLY
-    return Curve(solved(features, times), scale, step)
+    return Curve(solved(features, times), scale, step, split)
 
 
 def solved(features: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -77,13 +95,19 @@ def solved(features: np.ndarray, times: np.ndarray) -> np.ndarray:
     return found / scale
 
 
-def _features(reads: np.ndarray, gives: np.ndarray, scale: tuple[float, float], step: int) -> np.ndarray:
+def _features(
+    reads: np.ndarray, gives: np.ndarray, scale: np.ndarray, step: int, split: np.ndarray | bool
+) -> np.ndarray:
     reads, gives = np.asarray(reads, dtype=float), np.asarray(gives, dtype=float)
     u, v = _blocks(reads, step) / scale[0], _blocks(gives, step) / scale[1]
     registers = _blocks(reads, REGISTER) * _blocks(gives, REGISTER) / (scale[0] * scale[1])
-    columns = [np.ones_like(u), u, v, u * v, registers, reads / scale[0], gives / scale[1]]
-    uneven = [u * v * (channels % size != 0) for size in sorted({step, *UNEVEN}) for channels in (reads, gives)]
-    return np.stack([*columns, *uneven], axis=-1)
+    uneven = (reads % EVEN != 0) & split
+    smooth = reads * gives / (scale[0] * scale[1])
+    columns = [np.ones_like(u), u, v, reads / scale[0], gives / scale[1]]
+    columns += [u * v * ~uneven, registers * ~uneven]
+    columns += [u * v * uneven, registers * uneven, smooth * uneven, uneven]
+    off_step = [u * v * ~uneven * (channels % step != 0) for channels in (reads, gives)]
+    return np.stack([*columns, u * v * (gives % EVEN != 0), *off_step], axis=-1)
 
 
 def _blocks(channels: np.ndarray, size: int) -> np.ndarray:
@@ -93,24 +117,37 @@ def _blocks(channels: np.ndarray, size: int) -> np.ndarray:
 def step_of(widths: Sequence[int], times: Sequence[float], candidates: Sequence[int] = (2, 4, 8, 16, 32, 64)) -> int:
     """The multiple at which time jumps: 1 where it grows smoothly.
 
-    Staircases have to come clearly nearer to the times than a line does; of those that do equally well the coarsest.
+    Widths off a smaller multiple may run in another kernel, whose time grows smoothly: blocks of 16 may be filled only
+    where a width is a multiple of 4. Both sorts of widths count alike, however many there are of each. Staircases have
+    to come clearly nearer to the times than lines do; of those that do equally well the coarsest.
     """
     reads, seen = np.array(widths, dtype=float), np.array(times, dtype=float)
 
-    def miss(step: int) -> float:
-        blocks = np.ceil(reads / step) * step
-        features = np.stack([np.ones_like(reads), blocks, reads % step != 0], axis=1)
-        return float(np.abs(features @ solved(features, seen) / seen - 1).mean())
+    def miss(step: int, even: int) -> float:
+        uneven = reads % even != 0
+        features = np.stack([~uneven, _blocks(reads, step) * ~uneven, uneven, reads * uneven], axis=1)
+        errors = np.abs(features @ solved(features, seen) / seen - 1)
+        return float(np.mean([errors[sort].mean() for sort in (uneven, ~uneven) if sort.any()]))
 
-    misses = {step: miss(step) for step in candidates}
-    least = min(misses.values())
-    if least > CLEARLY * miss(1):
-        return 1
-    return max(step for step, found in misses.items() if found <= ALIKE * least)
+    lines = {even: miss(1, even) for even in EVENS}
+    jump = min(lines, key=lines.__getitem__)
+    if lines[jump] > SURELY * lines[1]:
+        jump = 1
+    stairs = {step: min(miss(step, even) for even in EVENS if even < step) for step in candidates}
+    least = min(stairs.values())
+    if least > CLEARLY * lines[jump]:
+        return jump
+    return max(step for step, found in stairs.items() if found <= ALIKE * least)
 
+
+EVENS = (1, 2, 4, 8)
+"""Multiples off which another kernel may run."""
 
 CLEARLY = 0.93
 """A staircase is seen where it misses the times by less than this share of what a line does."""
 
-ALIKE = 1.05
+SURELY = 0.75
+"""The same for a kernel of its own, as two lines always come nearer than one."""
+
+ALIKE = 1.25
 """Staircases that miss by no more than this times what the best one does are taken to be as good."""

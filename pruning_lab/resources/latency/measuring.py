@@ -154,7 +154,7 @@ class _Bench:
             self.operators.digest,
             lengths.tolist(),
             reading.time,
-            self.operators.numbers_of_elements(lengths),
+            self.operators.numbers_of_elements(lengths, into.step or 1),
             self.operators.counts,
             profile.rest if profile else {},
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pruning_lab.graph import ChannelGraph
 from pruning_lab.resources.latency.curves import Curve, fitted, solved
-from pruning_lab.resources.latency.operators import Operators
+from pruning_lab.resources.latency.operators import OFF_STEP, Operators
 from pruning_lab.resources.latency.store import Pass, Times
 from pruning_lab.resources.latency.target import Target
 
@@ -46,7 +46,12 @@ class LatencyModel:
             for shape in {one.shape for one in operators.layers}
             if shape in times.layers
         }
-        self._rest = _Rest(times.passes, operators)
+        layers = operators.layers
+        self._known = [place for place, one in enumerate(layers) if one.shape in self.curves]
+        if self._known:
+            self._curves = Curve.stacked([self.curves[layers[place].shape] for place in self._known])
+        self._ends = [[layers[place].reads for place in self._known], [layers[place].gives for place in self._known]]
+        self._rest = _Rest(times.passes, operators, self.step)
         self._scale = np.array([1.0, 1.0, 0.0])
         self.error = self._calibrate(times.of(operators.digest))
 
@@ -56,10 +61,11 @@ class LatencyModel:
         Args:
             removed: bool [n_groups]; the time is then that without these groups.
         """
-        alive = self.operators.alive(graph)
-        if removed is not None:
-            alive[self.operators.ids(graph)[removed.numpy()]] = False
-        return self.seconds_at(self.operators.lengths(alive))
+        return self.of(graph).seconds(removed)
+
+    def of(self, graph: ChannelGraph) -> GraphLatency:
+        """The latency of one network, with and without groups of its graph."""
+        return GraphLatency(self, graph)
 
     def seconds_at(self, lengths: np.ndarray) -> float:
         """The same by the length of every row of `Operators.rows`, int64 [rows]."""
@@ -91,20 +97,9 @@ class LatencyModel:
     def _layer_times(self, lengths: np.ndarray) -> np.ndarray:
         """Times of the layers' operators, not calibrated yet, float64 [k, layers]."""
         found = np.zeros((len(lengths), len(self.operators.layers)))
-        for shape, (places, reads, gives) in self._by_shape.items():
-            found[:, places] = self.curves[shape](lengths[:, reads], lengths[:, gives])
-        return found
-
-    @cached_property
-    def _by_shape(self) -> dict[str, tuple[list[int], list[int], list[int]]]:
-        """Shape -> the operators that have it, and the rows that they read and give."""
-        found: dict[str, tuple[list[int], list[int], list[int]]] = {}
-        for place, one in enumerate(self.operators.layers):
-            if one.shape in self.curves:
-                for part, value in zip(
-                    found.setdefault(one.shape, ([], [], [])), (place, one.reads, one.gives), strict=True
-                ):
-                    part.append(value)
+        if self._known:
+            reads, gives = (lengths[:, rows] for rows in self._ends)
+            found[:, self._known] = self._curves(reads, gives)
         return found
 
     def _parts(self, lengths: np.ndarray) -> np.ndarray:
@@ -125,14 +120,50 @@ class LatencyModel:
         return float(np.median(np.abs(parts @ self._scale / totals - 1)))
 
 
+class GraphLatency:
+    """The latency of one network and of what is cut from it. What depends on its graph alone is looked up once."""
+
+    def __init__(self, model: LatencyModel, graph: ChannelGraph) -> None:
+        operators = model.operators
+        self._model = model
+        self._lengths = operators.lengths(operators.alive(graph))
+        self._counts = operators.occurrences[operators.ids(graph)]
+
+    @cached_property
+    def whole(self) -> float:
+        """Seconds of the network as it is."""
+        return self._model.seconds_at(self._lengths)
+
+    def seconds(self, removed: Tensor | None = None) -> float:
+        """Without these groups, bool [n_groups]."""
+        if removed is None:
+            return self.whole
+        gone = removed.numpy().astype(np.float32) @ self._counts
+        return self._model.seconds_at(self._lengths - np.rint(gone).astype(np.int64))
+
+
 FEW = 4
 """From so many networks on a calibration weighs layers, the rest and a constant each for itself."""
+
+
+@dataclass(frozen=True)
+class _Products:
+    """Elements that go through operators: the lengths of `rows`, [products, factors], multiplied, and what each costs.
+
+    Attributes:
+        always: for each element; `off_step`: besides, where a length is no multiple of the step; [products] each.
+    """
+
+    rows: np.ndarray
+    always: np.ndarray
+    off_step: np.ndarray
 
 
 class _Rest:
     """The time of all that is no layer: so much for each operator and for each element, by kind."""
 
-    def __init__(self, passes: Sequence[Pass], operators: Operators) -> None:
+    def __init__(self, passes: Sequence[Pass], operators: Operators, step: int) -> None:
+        self._step = step
         self._constant = 0.0
         each: dict[str, float] = {}
         for kind in sorted({kind for one in passes for kind in one.rest if kind}):
@@ -149,14 +180,20 @@ class _Rest:
             self._constant += constant
             for kind, for_element in zip(kinds, for_elements, strict=True):
                 each[kind] = each.get(kind, 0.0) + for_element
-        self._products: dict[tuple[int, ...], float] = {}
-        for one in operators.elements:
-            cost = one.coefficient * each.get(one.kind, 0.0)
-            self._products[one.factors] = self._products.get(one.factors, 0.0) + cost
+        self._products: dict[int, _Products] = {}
+        for count in {len(one.factors) for one in operators.elements}:
+            alike = [one for one in operators.elements if len(one.factors) == count]
+            costs = [
+                [one.coefficient * each.get(kind, 0.0) for kind in (one.kind, one.kind + OFF_STEP)] for one in alike
+            ]
+            rows = np.array([one.factors for one in alike], dtype=np.int64).reshape(len(alike), count)
+            self._products[count] = _Products(rows, *np.array(costs).T)
 
     def __call__(self, lengths: np.ndarray) -> np.ndarray:
         """Times, float64 [k], by the lengths of all rows, [k, rows]."""
         total = np.full(len(lengths), self._constant)
-        for factors, cost in self._products.items():
-            total += cost * np.prod(lengths[:, factors], axis=1)
+        for one in self._products.values():
+            channels = lengths[:, one.rows]
+            costs = one.always + one.off_step * (channels % self._step != 0).any(axis=2)
+            total += (costs * channels.prod(axis=2)).sum(axis=1)
         return total

@@ -30,6 +30,16 @@ CONSTANT = -1
 """The row of a dimension that no cut changes; its length is 1, and the size stands in a coefficient."""
 
 
+LAYER = "layer"
+"""The kind of what layers give out: it may have to be put in another order."""
+
+REORDERED = (LAYER, "cat")
+"""Kinds that a runtime with blocks of channels has to put in another order where a block is not full."""
+
+OFF_STEP = " off the step"
+"""At the end of a kind: only elements whose channels are no multiple of the target's step."""
+
+
 @dataclass(frozen=True)
 class LayerOperator:
     """An operator whose time is a function of the channels that it reads and gives.
@@ -128,11 +138,21 @@ class Operators:
         """Channels of no group in each row."""
         return np.array([(row < 0).sum() for row in self.rows], dtype=np.int64)
 
-    def numbers_of_elements(self, lengths: np.ndarray) -> dict[str, float]:
-        """Kind -> elements that go through its operators."""
+    def numbers_of_elements(self, lengths: np.ndarray, step: int = 1) -> dict[str, float]:
+        """Kind -> elements that go through its operators.
+
+        Args:
+            step: for some kinds those count once more by themselves whose channels are no multiple of it.
+        """
         total: dict[str, float] = dict.fromkeys(self.counts, 0.0)
+        if step > 1:
+            total |= {kind + OFF_STEP: 0.0 for kind in REORDERED if kind in total}
         for one in self.elements:
-            total[one.kind] += one.coefficient * math.prod(int(lengths[factor]) for factor in one.factors)
+            counts = [int(lengths[factor]) for factor in one.factors]
+            number = one.coefficient * math.prod(counts)
+            total[one.kind] += number
+            if one.kind + OFF_STEP in total and any(count % step for count in counts):
+                total[one.kind + OFF_STEP] += number
         return total
 
     @property
@@ -155,9 +175,9 @@ class Operators:
                 continue
             if step in layers and step.target in LAYERS:
                 self.layers.append(self._layer(layers[step], step, reading.values))
-                kind = "layer"  # what it gives out may have to be put in another order
+                kind = LAYER
             self.counts[kind] = self.counts.get(kind, 0) + 1
-            for size, factors in self._sizes(step, reading.values, inputs=kind != "layer"):
+            for size, factors in self._sizes(step, reading.values, inputs=kind != LAYER):
                 totals[kind, factors] = totals.get((kind, factors), 0) + size
         self.elements = [Elements(kind, size, factors) for (kind, factors), size in totals.items()]
 

@@ -13,7 +13,7 @@ from filelock import FileLock
 from pruning_lab.common.files import write_atomically
 from pruning_lab.resources.latency.profiles import LayerTime
 
-FORMAT = 2
+FORMAT = 3
 """Files of another format are not read, but written anew."""
 
 

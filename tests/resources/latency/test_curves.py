@@ -55,6 +55,39 @@ def test_kernels_that_want_full_blocks_have_their_step() -> None:
     assert step_of(list(widths), list(times)) == 8
 
 
+@pytest.mark.parametrize("even", [4, 8])
+def test_blocks_are_found_beside_a_smaller_multiple_that_kernels_want(even: int) -> None:
+    """Off the multiple the time is longer, and grows smoothly; else a block of 16 is as long as a full one."""
+    widths = np.arange(25, 65)
+    times = np.where(widths % even == 0, 1 + 0.02 * np.ceil(widths / 16) * 16, 1.1 + 0.026 * widths)
+    noise = np.random.default_rng(0).normal(1, 0.01, len(widths))
+    assert step_of(list(widths), list(times * noise)) == 16
+
+
+def test_layers_that_read_no_multiple_of_4_have_a_slope_of_their_own() -> None:
+    def truth(reads: np.ndarray, gives: np.ndarray) -> np.ndarray:
+        blocks = staircase(reads, gives, 16)
+        return np.where(reads % 4 == 0, blocks, 0.6 + 0.0005 * reads * gives)
+
+    generator = np.random.default_rng(0)
+    reads, gives = generator.integers(1, 65, 60), generator.integers(1, 129, 60)
+    reads[::2] = -(-reads[::2] // 4) * 4
+    curve = fitted(list(zip(reads, gives, truth(reads, gives), strict=True)), 16)
+    others = drawn(200, seed=1)
+    errors = np.abs(curve(*others) / truth(*others) - 1)
+    assert np.median(errors) < 0.02
+    assert np.quantile(errors, 0.9) < 0.1
+
+
+def test_few_layers_of_one_kind_have_no_slope_of_their_own() -> None:
+    """Else nothing would be known of the other kind, and it would seem to cost nothing."""
+    generator = np.random.default_rng(0)
+    reads, gives = 4 * generator.integers(1, 17, 40), generator.integers(1, 129, 40)
+    curve = fitted(list(zip(reads, gives, staircase(reads, gives, 8), strict=True)), 8)
+    odd = np.arange(9, 60, 10)
+    assert curve(odd, odd) == pytest.approx(staircase(odd, odd, 8), rel=0.1)
+
+
 @pytest.mark.slow
 def test_a_run_that_asks_for_no_milliseconds_does_not_pay_for_fitting() -> None:
     code = "import sys, pruning_lab.tasks.prune; print('scipy.optimize' in sys.modules)"
