@@ -25,7 +25,6 @@ MOST_CANDIDATES = 16
 NOTHING = 1e-4
 """A saving below this share of the network's time is none."""
 
-
 FINE = 4
 """Layers narrower than a step reach multiples of this: what does not depend on blocks still becomes less."""
 
@@ -74,10 +73,9 @@ def latency_blocks(
     parts = _parts(worth, graph, floors, (model.step, multiple))
     if not parts:
         return []
-    ids, occurrences = model.operators.ids(graph), model.operators.occurrences
-    now = model.operators.lengths(model.operators.alive(graph))
-    lengths = [now - np.cumsum(occurrences[ids[part.groups]], axis=0)[np.array(part.widths) - 1] for part in parts]
-    times = model.seconds_of(np.rint(np.concatenate([now[None], *lengths])).astype(np.int64))
+    now = model.of(graph)
+    lengths = [now.lengths - now.counts[part.groups].cumsum(axis=0)[np.array(part.widths) - 1] for part in parts]
+    times = model.seconds_of(np.rint(np.concatenate([now.lengths[None], *lengths])).astype(np.int64))
     savings = np.split((times[0] - times[1:]) / model.whole, np.cumsum([len(part.widths) for part in parts])[:-1])
     blocks: list[tuple[float, Block]] = []
     for number, (part, saved) in enumerate(zip(parts, savings, strict=True)):

@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.latency_study --nuclei PATH
 
-A cell is a data set, a way to choose and a seed: one job that prunes RITnet down to each budget. A budget is met when
-the network, timed in turns with the base on one thread in onnxruntime, is within it. The first three ways have the same
-scores; base, repair, training and amounts are the same for all. Cells that are done are not run again, so the study
-goes on where it was cut short, and the table is of what there is. What follows `--` goes to every job.
+A cell is a data set, a way to choose and a seed: one job that prunes a U-Net down to each budget. A budget is met when
+the network, timed in turns with the base on one thread in onnxruntime, is within it. Scores, base, repair, training and
+amounts are the same for all. Cells that are done are not run again, so the study goes on where it was cut short, and
+the table is of what there is. What follows `--` goes to every job.
 """
 
 from __future__ import annotations
@@ -28,13 +28,19 @@ DATA = {"eyes": "latency_study", "nuclei": "latency_study_nuclei"}
 """Data set -> the experiment of its cells."""
 BUDGETS = (0.5, 0.25)
 OURS = "by milliseconds"
+SCORES = (
+    "importance.by=none",
+    "importance.method.relative_to=none",
+    "importance.method.weigh=gradient",
+    "selection.share_of_layer=false",
+)
+"""Half of such a score is what the loss gains to second order: scores of different layers compare as they are."""
 METHODS = {
-    OURS: ("selection.prefer.flops=0", "selection.prefer.latency=1"),
-    "by FLOPs": ("selection.per_saving=true",),
-    "by score, multiples of 8": ("selection.round_to=8",),
-    "Torch-Pruning, multiples of 8": ("importance=peer_taylor", "selection.round_to=8"),
+    OURS: (*SCORES, "selection.prefer.flops=0", "selection.prefer.latency=1"),
+    "by FLOPs": (*SCORES, "selection.per_saving=true"),
+    "by score, multiples of 8": (*SCORES, "selection.round_to=8"),
 }
-"""How groups are chosen -> overrides. Torch-Pruning rounds widths and ranks by score alone; the last has its scores."""
+"""How groups are chosen -> overrides. The last is Torch-Pruning's way: score alone, and widths that are rounded."""
 
 
 @dataclass(frozen=True)

@@ -121,25 +121,30 @@ class LatencyModel:
 
 
 class GraphLatency:
-    """The latency of one network and of what is cut from it. What depends on its graph alone is looked up once."""
+    """The latency of one network and of what is cut from it. What depends on its graph alone is looked up once.
+
+    Attributes:
+        lengths: of every row of `Operators.rows`, int64 [rows].
+        counts: how much less each of the graph's groups is of these, float32 [n_groups, rows].
+    """
 
     def __init__(self, model: LatencyModel, graph: ChannelGraph) -> None:
         operators = model.operators
         self._model = model
-        self._lengths = operators.lengths(operators.alive(graph))
-        self._counts = operators.occurrences[operators.ids(graph)]
+        self.lengths = operators.lengths(operators.alive(graph))
+        self.counts = operators.occurrences[operators.ids(graph)]
 
     @cached_property
     def whole(self) -> float:
         """Seconds of the network as it is."""
-        return self._model.seconds_at(self._lengths)
+        return self._model.seconds_at(self.lengths)
 
     def seconds(self, removed: Tensor | None = None) -> float:
         """Without these groups, bool [n_groups]."""
         if removed is None:
             return self.whole
-        gone = removed.numpy().astype(np.float32) @ self._counts
-        return self._model.seconds_at(self._lengths - np.rint(gone).astype(np.int64))
+        gone = removed.numpy().astype(np.float32) @ self.counts
+        return self._model.seconds_at(self.lengths - np.rint(gone).astype(np.int64))
 
 
 FEW = 4
