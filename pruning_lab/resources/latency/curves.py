@@ -2,8 +2,8 @@
 
 A layer with u channels in and v out takes about a + b u + c v + d u v, where u and v count in steps: kernels work on
 blocks of channels, and a block that is not full takes as long as a full one. Some runtimes have other, slower kernels
-for layers that read no multiple of 4, whose time grows smoothly: these have a slope of their own. What has to be put
-into blocks first costs by the channels that there are. All coefficients are costs, so none is negative (Lawson and
+for layers that read no multiple of 4, whose time grows smoothly: these have coefficients of their own. What has to be
+put into blocks first costs by the channels that there are. All coefficients are costs, so none is negative (Lawson and
 Hanson 1974, NNLS).
 """
 
@@ -20,7 +20,7 @@ LEAST_WEIGHT = 0.02
 REGISTER = 8
 """Channels that a processor's register holds in float32 (AVX2): narrow layers fill at least one, whatever the step."""
 
-PLAIN, MOSTLY = 11, 0.9
+PLAIN, MOSTLY = 15, 0.9
 """Features before the surcharges for uneven widths; the share of samples that may bear one."""
 
 EVEN = 4
@@ -99,15 +99,15 @@ def _features(
     reads: np.ndarray, gives: np.ndarray, scale: np.ndarray, step: int, split: np.ndarray | bool
 ) -> np.ndarray:
     reads, gives = np.asarray(reads, dtype=float), np.asarray(gives, dtype=float)
-    u, v = _blocks(reads, step) / scale[0], _blocks(gives, step) / scale[1]
-    registers = _blocks(reads, REGISTER) * _blocks(gives, REGISTER) / (scale[0] * scale[1])
     uneven = (reads % EVEN != 0) & split
-    smooth = reads * gives / (scale[0] * scale[1])
-    columns = [np.ones_like(u), u, v, reads / scale[0], gives / scale[1]]
-    columns += [u * v * ~uneven, registers * ~uneven]
-    columns += [u * v * uneven, registers * uneven, smooth * uneven, uneven]
+    u, v = _blocks(reads, step) / scale[0], _blocks(gives, step) / scale[1]
+    narrow = np.where(reads < step, reads / scale[0], u)  # less than one block may be read as it is
+    registers = _blocks(reads, REGISTER) * _blocks(gives, REGISTER) / (scale[0] * scale[1])
+    ends, smooth = [reads / scale[0], gives / scale[1]], reads * gives / (scale[0] * scale[1])
+    in_blocks = [one * ~uneven for one in (*ends, u, v, narrow, u * v, narrow * v, registers)]
+    others = [one * uneven for one in (np.ones_like(u), *ends, smooth, u * v, registers)]
     off_step = [u * v * ~uneven * (channels % step != 0) for channels in (reads, gives)]
-    return np.stack([*columns, u * v * (gives % EVEN != 0), *off_step], axis=-1)
+    return np.stack([np.ones_like(u), *in_blocks, *others, u * v * (gives % EVEN != 0), *off_step], axis=-1)
 
 
 def _blocks(channels: np.ndarray, size: int) -> np.ndarray:
