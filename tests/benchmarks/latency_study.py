@@ -1,10 +1,12 @@
 """At equal measured latency: pruning by milliseconds, by FLOPs, and by score with widths at multiples of 8.
 
     python -m tests.benchmarks.latency_study --nuclei PATH
+    python -m tests.benchmarks.latency_study --data eyes --trained
 
 A cell is a data set, a way to choose and a seed: one job that prunes a U-Net down to each budget. A budget is met when
 the network, timed in turns with the base on one thread in onnxruntime, is within it. Scores, base, repair, training and
-amounts are the same for all. Cells that are done are not run again, so the study goes on where it was cut short, and
+amounts are the same for all: one cut straight to each budget and no training, or steps of a fifth of the time and two
+epochs at the end (`--trained`). Cells that are done are not run again, so the study goes on where it was cut short, and
 the table is of what there is. What follows `--` goes to every job.
 """
 
@@ -23,7 +25,11 @@ from tests.benchmarks.cells import add_options, is_done, run_cells, starter
 from tests.benchmarks.study_tables import Scores, mean_of, paired
 
 ROOT = Path("outputs/latency_study")
-MARKER = "latency_study"
+MARKER, TRAINED_MARKER = "latency_study", "latency_study_trained"
+"""Of the tables on a page."""
+
+TRAINED = ("selection.amount.share=0.2", "recovery.final_epochs=2")
+"""Steps of a fifth of the time that is left, and training at the end."""
 DATA = {"eyes": "latency_study", "nuclei": "latency_study_nuclei"}
 """Data set -> the experiment of its cells."""
 BUDGETS = (0.5, 0.25)
@@ -51,11 +57,12 @@ class LatencyCell:
     method: str
     seed: int
     more: tuple[str, ...] = ()
+    trained: bool = False
 
     @property
     def name(self) -> str:
         """The path of its folder below that of the study."""
-        return f"{self.data}/{self.method.replace(' ', '_').replace(',', '')}/seed_{self.seed}"
+        return f"{'trained/' if self.trained else ''}{self.data}/{self.method.replace(' ', '_').replace(',', '')}/seed_{self.seed}"
 
     def needs(self) -> None:
         """No other cell."""
@@ -69,6 +76,7 @@ class LatencyCell:
         return [
             f"+experiment={DATA[self.data]}",
             *METHODS[self.method],
+            *(TRAINED if self.trained else ()),
             f"seed={self.seed}",
             *([f"data.root={nuclei}"] if self.data == "nuclei" else []),
             *([f"bases={bases}"] if bases else []),
@@ -81,10 +89,10 @@ class LatencyCell:
         ]
 
 
-def all_cells(data: Sequence[str], seeds: int, more: Sequence[str] = ()) -> list[LatencyCell]:
+def all_cells(data: Sequence[str], seeds: int, more: Sequence[str] = (), trained: bool = False) -> list[LatencyCell]:
     """All methods of a seed before the next, so that a part of the study is a fair one."""
     return [
-        LatencyCell(name, method, seed, tuple(more))
+        LatencyCell(name, method, seed, tuple(more), trained)
         for seed in range(1, seeds + 1)
         for name in data
         for method in METHODS
@@ -137,20 +145,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, ROOT, list(DATA), jobs=1, hours=2.0)
+    parser.add_argument("--trained", action="store_true", help="in steps, with two epochs at the end")
     parser.add_argument("--only-table", action="store_true", help="run none, write the table of what there is")
-    parser.add_argument("--into", type=Path, help=f"page with the markers of {MARKER}; else the table is printed")
+    parser.add_argument("--into", type=Path, help="page with the table's markers; else it is printed")
     parser.add_argument("more", nargs="*", help="overrides for every job")
     given = parser.parse_args(arguments)
     root = given.root.absolute()
     if "nuclei" in given.data and not given.nuclei and not given.only_table:
         print("the nuclei have no folder; give --nuclei PATH, or --data eyes", file=sys.stderr)
         return 1
-    cells = all_cells(given.data, given.seeds, given.more)
+    cells = all_cells(given.data, given.seeds, given.more, given.trained)
     failed = []
     if not given.only_table:
         left = [cell for cell in cells if not is_done(cell, root)]
         failed = run_cells(left, root, starter(root, given.nuclei), given.jobs, given.hours)
-    return deliver(lambda: table(found_in(cells, root)), given.into, MARKER) or int(bool(failed))
+    return deliver(
+        lambda: table(found_in(cells, root)), given.into, TRAINED_MARKER if given.trained else MARKER
+    ) or int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from tests.tasks.test_config import composed
 
 def test_no_two_cells_share_a_folder_and_each_method_has_every_seed() -> None:
     cells = all_cells(["eyes", "nuclei"], 5)
-    assert len({cell.name for cell in cells}) == len(cells) == 2 * 5 * len(METHODS)
+    others = all_cells(["eyes", "nuclei"], 5, trained=True)
+    assert len({cell.name for cell in [*cells, *others]}) == 2 * len(cells) == 2 * 2 * 5 * len(METHODS)
     assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
 
 
@@ -25,6 +26,13 @@ def test_a_cells_command_composes(data: str, method: str, tmp_path: Path) -> Non
     assert (config.seed, config.base.epochs) == (3, 5)
     assert tuple(config.task.limits) == BUDGETS
     assert config.target.runtime == "onnxruntime"
+
+
+def test_a_cell_that_trains_goes_in_steps(tmp_path: Path) -> None:
+    config = composed(
+        *[one for one in LatencyCell("eyes", OURS, 1, trained=True).arguments(tmp_path) if not one.startswith("hydra.")]
+    )
+    assert (config.selection.amount.share, config.recovery.final_epochs) == (0.2, 2)
 
 
 def test_the_table_says_how_far_ours_is_above_each_other_method_seed_by_seed() -> None:
