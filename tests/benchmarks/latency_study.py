@@ -62,7 +62,8 @@ class LatencyCell:
     @property
     def name(self) -> str:
         """The path of its folder below that of the study."""
-        return f"{'trained/' if self.trained else ''}{self.data}/{self.method.replace(' ', '_').replace(',', '')}/seed_{self.seed}"
+        method = self.method.replace(" ", "_").replace(",", "")
+        return f"{'trained/' if self.trained else ''}{self.data}/{method}/seed_{self.seed}"
 
     def needs(self) -> None:
         """No other cell."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from pruning_lab.graph import ChannelGraph
-from pruning_lab.resources.latency.model import LatencyModel
+from pruning_lab.resources.latency.model import GraphLatency, LatencyModel
 
 HARDLY = 0.01
 """A layer whose filters, cut in half, save less than this share of the network's time is not worth cutting."""
@@ -58,6 +58,7 @@ class LatencyFacts:
 def latency_facts(graph: ChannelGraph, model: LatencyModel) -> LatencyFacts:
     """What the model of latency says of a network that is not cut."""
     own: dict[str, float] = {}
+    latency = model.of(graph)
     for one in model.layers(graph):
         own[one.layer] = own.get(one.layer, 0.0) + one.seconds
     layers = tuple(
@@ -65,7 +66,7 @@ def latency_facts(graph: ChannelGraph, model: LatencyModel) -> LatencyFacts:
             name=name,
             ms=1000 * own.get(name, 0.0),
             share=own.get(name, 0.0) / model.whole,
-            half_saves=_half_saves(graph, name, model),
+            half_saves=_half_saves(graph, name, latency),
             above_step=len(row) % model.step if len(row) > model.step else 0,
         )
         for name, row in graph.layers.items()
@@ -73,10 +74,10 @@ def latency_facts(graph: ChannelGraph, model: LatencyModel) -> LatencyFacts:
     return LatencyFacts(model.target.told, 1000 * model.whole, model.error, model.step, layers)
 
 
-def _half_saves(graph: ChannelGraph, layer: str, model: LatencyModel) -> float:
+def _half_saves(graph: ChannelGraph, layer: str, latency: GraphLatency) -> float:
     groups = graph.layers[layer].unique()
     groups = groups[groups >= 0]
     groups = groups[graph.prunable[groups]]
     removed = torch.zeros(len(graph), dtype=torch.bool)
     removed[groups[: len(groups) // 2]] = True
-    return 1 - model.seconds(graph, removed) / model.whole
+    return 1 - latency.seconds(removed) / latency.whole
