@@ -24,7 +24,7 @@ from pruning_lab.graph.tracing.flow import Application, applications, parameters
 from pruning_lab.graph.tracing.labelled import Labelled
 from pruning_lab.graph.tracing.tape import Step
 from pruning_lab.resources.latency.profiles import LayerTime
-from pruning_lab.resources.latency.shapes import LAYERS, TRANSPOSED, channel_dim, kind_of, shape_of_layer
+from pruning_lab.resources.latency.shapes import LAYERS, TRANSPOSED, channel_dim, dilation_of, kind_of, shape_of_layer
 
 CONSTANT = -1
 """The row of a dimension that no cut changes; its length is 1, and the size stands in a coefficient."""
@@ -36,6 +36,9 @@ LAYER = "layer"
 REORDERED = (LAYER, "cat")
 """Kinds that a runtime with blocks of channels has to put in another order where a block is not full."""
 
+ORDER = 1e-4
+"""What a place in the order counts against a channel, where times are told apart by channels."""
+
 OFF_STEP = " off the step"
 """At the end of a kind: only elements whose channels are no multiple of the target's step."""
 
@@ -46,12 +49,14 @@ class LayerOperator:
 
     Attributes:
         layer: whose weight it applies.
-        shape: see `shapes.shape_of_layer`.
+        shape: see `shapes.shape_of_layer`; with the dilation, as a layer that reads mostly padding is quick.
+        told: the shape as runtimes tell it, which say nothing of a dilation.
         reads, gives: indices into `Operators.rows`.
     """
 
     layer: str
     shape: str
+    told: str
     reads: int
     gives: int
 
@@ -111,20 +116,22 @@ class Operators:
         """Times of layers with the channels that the network has there.
 
         A runtime may tell of channels in full blocks, and in an order of its own: of one shape each time belongs to the
-        operator whose channels are nearest.
+        operator whose channels are nearest, and of those that are as near to the one in the same place of the order.
         """
         from scipy.optimize import linear_sum_assignment  # half a second of a start, see `curves.solved`
 
         found = []
         for shape in dict.fromkeys(one.shape for one in times):
             seen = [one for one in times if one.shape == shape]
-            own = [(int(lengths[one.reads]), int(lengths[one.gives])) for one in self.layers if one.shape == shape]
-            away = [[abs(one.reads - reads) + abs(one.gives - gives) for reads, gives in own] for one in seen]
+            own = [one for one in self.layers if one.told == shape]
+            ends = [(int(lengths[one.reads]), int(lengths[one.gives])) for one in own]
             if own:
-                pairs = zip(*linear_sum_assignment(np.array(away)), strict=True)
-                for number, place in pairs:
-                    reads, gives = own[place]
-                    found.append(LayerTime(shape, reads, gives, seen[number].time))
+                told = np.array([(one.reads, one.gives) for one in seen])
+                away = np.abs(told[:, None] - np.array(ends)).sum(axis=2)
+                order = np.abs(np.arange(len(seen))[:, None] - np.arange(len(own)))
+                for number, place in zip(*linear_sum_assignment(away + ORDER * order), strict=True):
+                    reads, gives = ends[place]
+                    found.append(LayerTime(own[place].shape, reads, gives, seen[number].time))
         return found
 
     @cached_property
@@ -183,10 +190,11 @@ class Operators:
 
     def _layer(self, applied: Application, step: Step, values: Mapping[Step, Any]) -> LayerOperator:
         weight = applied.weight.shapes
-        shape = shape_of_layer(applied.activation.shapes, weight, step.shapes, step.target in TRANSPOSED)
+        told = shape_of_layer(applied.activation.shapes, weight, step.shapes, step.target in TRANSPOSED)
+        shape = told + dilation_of(step.target, step.args, step.kwargs)
         dim = channel_dim(weight)
         ends = [self._row(values.get(one), one.shapes, dim) for one in (applied.activation, step)]
-        return LayerOperator(applied.layer, shape, *ends)
+        return LayerOperator(applied.layer, shape, told, *ends)
 
     def _row(self, value: Any, shape: tuple[int, ...], dim: int) -> int:
         """The number of the row along a dimension."""

@@ -7,7 +7,7 @@ report, so that a time that was read of one is a time of the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,17 @@ def shape_of_layer(image: Sequence[int], weight: Sequence[int], result: Sequence
     kind = f"transposed {kind}" if transposed else kind
     batch = "" if image[0] == 1 else f" batch {image[0]}"
     return f"{kind} {_sides(kernel)} {_sides(image[-sides:])} to {_sides(result[-sides:])}{batch}"
+
+
+def dilation_of(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """What is added to a convolution's shape: ` dilated 12x12`, nothing where it is not dilated."""
+    names = [one.name for one in operator._schema.arguments]
+    if "dilation" not in names:
+        return ""
+    place = names.index("dilation")
+    given = args[place] if place < len(args) else kwargs.get("dilation", 1)
+    sides = list(given) if isinstance(given, Sequence) else [given]
+    return f" dilated {_sides(sides)}" if max(sides, default=1) > 1 else ""
 
 
 def channel_dim(weight: Sequence[int]) -> int:

@@ -10,6 +10,7 @@ from pruning_lab.graph import ChannelGraph
 from pruning_lab.models import UNet
 from pruning_lab.resources.latency.model import LatencyModel
 from pruning_lab.resources.latency.operators import LAYER, OFF_STEP, Operators
+from pruning_lab.resources.latency.profiles import LayerTime
 from pruning_lab.resources.latency.store import Pass, Times
 from tests.networks.timed import CPU, predictor
 
@@ -43,6 +44,37 @@ def test_elements_off_the_step_are_counted_by_themselves(keep: int) -> None:
     for kind in KINDS:
         off_step = with_step[kind + OFF_STEP]
         assert off_step == {8: own_output if kind == LAYER else 0, 7: plain[kind]}[keep]
+
+
+def test_convolutions_of_different_dilation_have_times_of_their_own() -> None:
+    """A runtime tells of four convolutions of one shape, some of equal widths: the order tells which is which."""
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1),
+        torch.nn.Conv2d(8, 8, 3, padding=12, dilation=12),
+        torch.nn.Conv2d(8, 8, 3, padding=2, dilation=2),
+        torch.nn.Conv2d(8, 8, 3, padding=1),
+    ).eval()
+    graph = ChannelGraph.trace(model, IMAGE)
+    operators = Operators(model, (IMAGE,), graph, None)
+    shape = "conv 3x3 32x32 to 32x32"
+    wanted = [shape, f"{shape} dilated 12x12", f"{shape} dilated 2x2", shape]
+    assert [one.shape for one in operators.layers] == wanted
+    lengths = operators.lengths(operators.alive(graph))
+    seen = [LayerTime(shape, reads, 8, time) for reads, time in ((8, 1.0), (3, 2.0), (8, 3.0), (8, 4.0))]
+    told = operators.told(seen, lengths)
+    assert sorted((one.time, one.reads, one.shape) for one in told) == [
+        (1.0, 8, wanted[1]),
+        (2.0, 3, wanted[0]),
+        (3.0, 8, wanted[2]),
+        (4.0, 8, wanted[3]),
+    ]
+
+
+@pytest.mark.parametrize("layer", [torch.nn.Conv2d(4, 4, 3, dilation=3), torch.nn.ConvTranspose2d(4, 4, 3, dilation=3)])
+def test_a_dilation_is_read_off_any_convolution(layer: torch.nn.Module) -> None:
+    image = torch.zeros(1, 4, 16, 16)
+    graph = ChannelGraph.trace(layer.eval(), image)
+    assert [one.shape.endswith(" dilated 3x3") for one in Operators(layer, (image,), graph, None).layers] == [True]
 
 
 def test_what_is_put_in_another_order_costs() -> None:
