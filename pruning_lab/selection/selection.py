@@ -131,7 +131,6 @@ class Selection:
         taken = list[Block]()
         for block in blocks:
             if enough(plan):
-                plan = trimmed(plan, taken, enough)
                 break
             taken.append(block)
             for group in block.groups:
@@ -143,6 +142,8 @@ class Selection:
                     plan.add(removal)
                 else:
                     bound[layer] = None
+        if enough(plan):
+            plan = trimmed(plan, taken, enough)
         groups = plan.leaving()
         return Choice(groups, preference, tuple(bound), int(plan.chosen.sum() - groups.sum()))
 
