@@ -59,7 +59,7 @@ class CutPlan:
             self._leaving, self._takes_room = self.leaving(), None
             self.now = self._fractions(self._leaving)
 
-    def without_last(self, groups: list[int]) -> CutPlan:
+    def sparing(self, groups: list[int]) -> CutPlan:
         """The plan if these groups stay after all; no more can be added to that one."""
         plan = copy.copy(self)
         plan.chosen = self.chosen.clone()

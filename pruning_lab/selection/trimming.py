@@ -26,7 +26,7 @@ def trimmed(plan: CutPlan, blocks: Sequence[Block], enough: Callable[[CutPlan], 
         if block.part in needed or len(block.groups) == 1:
             continue
         for end in (0, *block.ends[:-1]):
-            smaller = plan.without_last(block.groups[end:])
+            smaller = plan.sparing(block.groups[end:])
             if enough(smaller):
                 plan = smaller
                 break
