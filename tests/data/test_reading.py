@@ -1,6 +1,8 @@
 """What may be said about how images are read, and what can't be read as it is: refused in one line with the mend."""
 
 import builtins
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel
@@ -12,6 +14,7 @@ from PIL import Image as Pillow
 from pruning_lab.common.errors import LabError
 from pruning_lab.data import Augmentation, Folder, Loaders
 from pruning_lab.data.formats import volumes
+from pruning_lab.data.formats.arrays import Arrays
 from pruning_lab.data.formats.orientation import turned
 from pruning_lab.data.reading import Reading, read_image
 from pruning_lab.data.scaling import Scale, scale_rule
@@ -359,6 +362,27 @@ def test_worker_processes_give_the_same_fractions(tmp_path):
     for one, other in zip(alone.train_loader(1), helped.train_loader(1), strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])
+
+
+def test_headers_of_arrays_are_read_one_at_a_time(tmp_path, monkeypatch):
+    """Python 3.11 raises SystemError now and then where two threads read a literal at once."""
+    path = tmp_path / "a.npy"
+    np.save(path, values(0, 200, np.uint8, 3))
+    load, at_once, most = np.load, [], []
+
+    def slow(*args, **kwargs):
+        at_once.append(1)
+        most.append(len(at_once))
+        time.sleep(0.01)
+        found = load(*args, **kwargs)
+        at_once.pop()
+        return found
+
+    monkeypatch.setattr(np, "load", slow)
+    with ThreadPoolExecutor(4) as threads:
+        pages = list(threads.map(lambda _: Arrays().page(path, 0), range(8)))
+    assert len(pages) == 8
+    assert max(most) == 1
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 6, 9])

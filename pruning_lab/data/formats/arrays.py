@@ -1,11 +1,16 @@
 """NumPy's own .npy files: [H, W], [H, W, C] or [C, H, W]. Never unpickles anything."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 
 from pruning_lab.common.errors import LabError
 from pruning_lab.data.formats.contract import Header, Stored
+
+_HEADERS = threading.Lock()
+"""One header at a time: Python 3.11 counts in one place how deep the literals of all threads are (CPython's gh-106905),
+and now and then raises SystemError where two of them read at once."""
 
 
 class Arrays:
@@ -27,7 +32,8 @@ class Arrays:
 
 
 def _array(path: Path) -> Stored:
-    pixels: Stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    with _HEADERS:
+        pixels: Stored = np.load(path, mmap_mode="r", allow_pickle=False)
     if pixels.ndim == 2:
         return pixels[..., None]
     if pixels.ndim != 3 or (not np.issubdtype(pixels.dtype, np.number) and pixels.dtype != np.bool_):
