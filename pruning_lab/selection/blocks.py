@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from pruning_lab.graph import ChannelGraph
+from pruning_lab.resources.latency.curves import EVEN
 from pruning_lab.resources.latency.model import LatencyModel
 from pruning_lab.selection.floors import LayerFloors
 
@@ -24,9 +25,6 @@ MOST_CANDIDATES = 16
 
 NOTHING = 1e-4
 """A saving below this share of the network's time is none."""
-
-FINE = 4
-"""Layers narrower than a step reach multiples of this: what does not depend on blocks still becomes less."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +124,8 @@ def _widths(
 ) -> list[int]:
     """How many of these groups may leave so that a layer reaches a width that may be faster, ascending.
 
-    Those are the multiples of the step, below the first one those of `FINE`, below that all; and all of them are
-    multiples of `multiple` too.
+    Those are the multiples of the step; below the first one those of `EVEN`, as what does not depend on blocks still
+    becomes less; below that all. All of them are multiples of `multiple` too.
     """
     most, sizes = len(groups), list[tuple[int, int]]()
     for name, row in graph.layers.items():
@@ -141,7 +139,7 @@ def _widths(
         return list(range(stride, most + 1, stride))[:MOST_CANDIDATES]
 
     def is_fast(width: int) -> bool:
-        return width % multiple == 0 and (width % step == 0 or (width < step and (width % FINE == 0 or width < FINE)))
+        return width % multiple == 0 and (width % step == 0 or (width < step and (width % EVEN == 0 or width < EVEN)))
 
     found = [count for count in range(1, most + 1) if any(is_fast(size - count * each) for size, each in sizes)]
     return found[:MOST_CANDIDATES] or ([most] if most > 0 else [])

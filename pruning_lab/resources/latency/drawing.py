@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from pruning_lab.graph import ChannelGraph
+from pruning_lab.resources.latency.curves import EVEN
 
 NARROWEST = 0.05
 """The least fraction of its groups that a layer keeps."""
-
-FINE = 4
-"""Some kernels want multiples of it, though their blocks are larger."""
 
 
 def drawn(graph: ChannelGraph, step: int, seed: int = 0) -> Iterator[Tensor]:
@@ -22,7 +20,7 @@ def drawn(graph: ChannelGraph, step: int, seed: int = 0) -> Iterator[Tensor]:
 
     In every second network layers are alike but for some percent, as pruning often leaves them; in the others each has
     a width of its own. Of each sort a third have widths that are multiples of `step`, where a width can be one, and a
-    third have multiples of `FINE`.
+    third have multiples of `EVEN`.
     """
     generator = random.Random(seed)
     parts = _parts(graph)
@@ -35,7 +33,7 @@ def drawn(graph: ChannelGraph, step: int, seed: int = 0) -> Iterator[Tensor]:
             generator.uniform(NARROWEST, 1) if common is None else min(1.0, common * generator.uniform(0.8, 1.2))
             for _ in parts
         ]
-        yield _without(graph, parts, fractions, (step, 1, FINE)[number // 2 % 3], generator)
+        yield _without(graph, parts, fractions, (step, 1, EVEN)[number // 2 % 3], generator)
         number += 1
 
 

@@ -180,7 +180,7 @@ UNSTEADY = 0.15
 """A network whose runs spread more than this is timed once more."""
 
 ROUNDED = 8
-"""Half of the networks have widths that are multiples of this, or of the step where that is larger."""
+"""A third of the networks have widths that are multiples of this, or of the step where that is larger."""
 
 MOST = 60
 """Networks that one call times at most: a layer that is never met wide enough ends no search otherwise."""

@@ -29,7 +29,6 @@ from pruning_lab.resources.latency.shapes import LAYERS, TRANSPOSED, channel_dim
 CONSTANT = -1
 """The row of a dimension that no cut changes; its length is 1, and the size stands in a coefficient."""
 
-
 LAYER = "layer"
 """The kind of what layers give out: it may have to be put in another order."""
 

@@ -146,4 +146,4 @@ def test_drawn_networks_keep_something_of_every_layer_and_a_third_are_in_steps()
     networks = [graph.without(next(draw)) for _ in range(20)]
     assert all(min(each.widths.values()) >= 1 for each in networks)
     rounded = [all(width % 8 == 0 or width < 8 for width in each.widths.values()) for each in networks]
-    assert 7 <= sum(rounded) <= 11
+    assert 8 <= sum(rounded) <= 11
